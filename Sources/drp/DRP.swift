@@ -1,0 +1,1 @@
+@main struct DRP { static func main() {} }
