@@ -42,7 +42,7 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd"),
         .target(
             name: "DRPKit",
-            dependencies: ["CCurl", crypto, grdb, logging, subprocess, yams],
+            dependencies: ["CCurl", crypto, grdb, lifecycle, logging, subprocess, yams],
             swiftSettings: strict),
         .target(
             name: "Backup",

@@ -1,0 +1,235 @@
+package import DRPKit
+internal import Foundation
+internal import Synchronization
+
+/// How far the work on one service has come; `total` is 0 where the server did not tell.
+package struct ServiceProgress: Sendable, Hashable {
+    package enum Service: String, Sendable, Codable { case mongo, redis }
+
+    package var client: ClientID
+    package var service: Service
+    /// As `documents`, `indexes`, `keys`.
+    package var phase: String
+    package var done: Int64
+    package var total: Int64
+}
+
+/// What became of one backup in one store.
+package struct StoredBackup: Sendable {
+    package var store: StoreName
+    package var outcome: Result<Manifest, any Error>
+}
+
+/// Takes one backup of one client: MongoDB and Redis at once, into every store of its policy.
+package struct BackupJob: Sendable {
+    private let fleet: Fleet
+    private let journal: Journal
+    private let clock: any WallClock
+    private let resolver: SecretResolver
+    private let open: @Sendable (StoreSettings) throws -> any ObjectStore
+
+    /// - Parameter open: makes the store that the settings describe.
+    package init(
+        fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver,
+        open: @escaping @Sendable (StoreSettings) throws -> any ObjectStore
+    ) {
+        self.fleet = fleet
+        self.journal = journal
+        self.clock = clock
+        self.resolver = resolver
+        self.open = open
+    }
+
+    /// - Returns: one result a store; at least one of them is a backup.
+    /// - Throws: `JournalError.leased` if another process works on this client; what reading the sources throws; the
+    ///   first store's error if none took the backup. Each try is in the journal.
+    package func run(
+        _ client: Client, progress: @escaping @Sendable (ServiceProgress) -> Void = { _ in }
+    ) async throws -> [StoredBackup] {
+        let lease = try await journal.acquireLease("client/\(client.id)")
+        do {
+            let results = try await capture(client, progress)
+            try await journal.release(lease)
+            return results
+        } catch {
+            // The lease ends with the process; a failure here must not hide the first one.
+            try? await journal.release(lease)
+            throw error
+        }
+    }
+
+    private func capture(
+        _ client: Client, _ progress: @escaping @Sendable (ServiceProgress) -> Void
+    ) async throws -> [StoredBackup] {
+        let keys = try WriterKeys.read(WriterKeys.path(of: client.id, state: fleet.state))
+        let place = try ClientPlace(client, placement: try await journal.placement(of: client.id))
+        let started = clock.now
+        var entries: [(store: StoreName, id: Int64)] = []
+        for store in fleet.stores(of: client) {
+            entries.append((store.name, try await journal.beginBackup(client: client.id, store: store.name)))
+        }
+        let fanOut = FanOut()
+        do {
+            let databases = try await ClientDatabases(place.services, side: .source, resolver: resolver)
+            for settings in fleet.stores(of: client) { await begin(settings, keys, fanOut) }
+            try fanOut.requireOne()
+            let (mongo, redis) = try await read(databases, client.id, fanOut, progress)
+            let instants = [mongo.map { Date(timeIntervalSince1970: Double($0.clusterSeconds)) }, redis?.instant]
+            let instant = instants.compactMap { $0 }.min() ?? started
+            for target in fanOut.living {
+                await fanOut.settle(target.store) {
+                    try await target.writer.commit(
+                        mongo: mongo, redis: redis, started: started, finished: clock.now, instant: instant)
+                }
+            }
+            try fanOut.requireOne()
+        } catch {
+            for entry in entries { try await journal.failBackup(entry.id, fanOut.failure(of: entry.store) ?? error) }
+            throw error
+        }
+        return try await record(entries, fanOut)
+    }
+
+    private func begin(_ settings: StoreSettings, _ keys: WriterKeys, _ fanOut: FanOut) async {
+        do {
+            let repository = try await Repository(store: try open(settings), keys: keys)
+            fanOut.add(settings.name, try await repository.begin())
+        } catch {
+            fanOut.fail(settings.name, error)
+        }
+    }
+
+    /// Both databases at once, so that their instants lie close together.
+    private func read(
+        _ databases: ClientDatabases, _ client: ClientID, _ sink: any ChunkSink,
+        _ progress: @escaping @Sendable (ServiceProgress) -> Void
+    ) async throws -> (MongoManifest?, RedisManifest?) {
+        async let mongo = databases.mongo.asyncMap { settings in
+            try await MongoCapture.capture(settings: settings, sink: sink) {
+                progress(ServiceProgress(client, mongo: $0))
+            }
+        }
+        async let redis = databases.redis.asyncMap { settings in
+            try await RedisCapture.capture(
+                settings: settings, sink: sink, progress: { progress(ServiceProgress(client, redis: $0, total: 0)) },
+                clock: clock)
+        }
+        return (try await mongo, try await redis)
+    }
+
+    private func record(_ entries: [(store: StoreName, id: Int64)], _ fanOut: FanOut) async throws -> [StoredBackup] {
+        var results: [StoredBackup] = []
+        for entry in entries {
+            let outcome = fanOut.outcome(of: entry.store)
+            switch outcome {
+            case .success(let manifest):
+                try await journal.finishBackup(
+                    entry.id,
+                    BackupFigures(
+                        number: manifest.number, instant: manifest.instant,
+                        sourceBytes: ByteCount(manifest.counters.source), newBytes: ByteCount(manifest.counters.new),
+                        storedBytes: ByteCount(manifest.counters.stored)))
+            case .failure(let error):
+                try await journal.failBackup(entry.id, error)
+            }
+            results.append(StoredBackup(store: entry.store, outcome: outcome))
+        }
+        return results
+    }
+}
+
+extension ServiceProgress {
+    init(_ client: ClientID, mongo: MongoProgress) {
+        self.init(client: client, service: .mongo, phase: mongo.phase.rawValue, done: mongo.bytes, total: mongo.totalBytes)
+    }
+
+    init(_ client: ClientID, redis: RedisProgress, total: Int64) {
+        self.init(client: client, service: .redis, phase: "keys", done: redis.bytes, total: total)
+    }
+}
+
+extension Optional where Wrapped: Sendable {
+    fileprivate func asyncMap<Result>(_ transform: (Wrapped) async throws -> Result) async throws -> Result? {
+        guard let self else { return nil }
+        return try await transform(self)
+    }
+}
+
+/// Gives each chunk to the writers of all stores. A store that fails is left behind; the others go on.
+private final class FanOut: ChunkSink {
+    struct Target: Sendable {
+        var store: StoreName
+        var writer: BackupWriter
+    }
+
+    private struct State {
+        var targets: [Target] = []
+        var outcomes: [StoreName: Result<Manifest, any Error>] = [:]
+        var firstFailure: (any Error)?
+    }
+
+    private let state = Mutex(State())
+
+    var living: [Target] { state.withLock { state in state.targets.filter { state.outcomes[$0.store] == nil } } }
+
+    func add(_ store: StoreName, _ writer: BackupWriter) {
+        state.withLock { $0.targets.append(Target(store: store, writer: writer)) }
+    }
+
+    func fail(_ store: StoreName, _ error: any Error) {
+        state.withLock { state in
+            if state.firstFailure == nil { state.firstFailure = error }
+            state.outcomes[store] = .failure(error)
+        }
+    }
+
+    /// - Throws: the first failure if no store is left.
+    func requireOne() throws {
+        let error = state.withLock { state -> (any Error)? in
+            let isOneLeft = state.targets.contains { target in
+                guard let outcome = state.outcomes[target.store] else { return true }
+                if case .success = outcome { return true }
+                return false
+            }
+            return isOneLeft ? nil : state.firstFailure ?? BackupJobError.noStore
+        }
+        if let error { throw error }
+    }
+
+    func store(_ chunk: Chunk) throws -> ChunkID {
+        var id: ChunkID?
+        for target in living {
+            do { id = try target.writer.store(chunk) } catch { fail(target.store, error) }
+        }
+        try requireOne()
+        guard let id else { throw BackupJobError.noStore }
+        return id
+    }
+
+    func settle(_ store: StoreName, _ commit: () async throws -> Manifest) async {
+        do {
+            let manifest = try await commit()
+            state.withLock { $0.outcomes[store] = .success(manifest) }
+        } catch {
+            fail(store, error)
+        }
+    }
+
+    func failure(of store: StoreName) -> (any Error)? {
+        state.withLock { state in
+            guard case .failure(let error) = state.outcomes[store] else { return nil }
+            return error
+        }
+    }
+
+    func outcome(of store: StoreName) -> Result<Manifest, any Error> {
+        state.withLock { $0.outcomes[store] } ?? .failure(BackupJobError.noStore)
+    }
+}
+
+/// A backup that has nowhere to go.
+struct BackupJobError: DRPError, Equatable {
+    static let noStore = BackupJobError()
+    var code: ErrorCode { .fleetInvalid }
+    var message: String { "the client's policy names no store" }
+}

@@ -1,0 +1,181 @@
+internal import Crypto
+internal import DRPKit
+package import Foundation
+internal import Synchronization
+
+extension Repository {
+    /// Begins the next backup: sweeps what interrupted ones left, and learns which chunks are there.
+    package func begin() async throws -> BackupWriter {
+        try await store.sweep()
+        let last = try await numbers().last
+        var previous: ContentHash?
+        if let last { previous = ContentHash(hashing: try await store.read(layout.backup(last))) }
+        return try BackupWriter(
+            self, catalog: try await ChunkCatalog.load(self), number: (last ?? 0) + 1, previous: previous)
+    }
+}
+
+/// One backup on its way into a repository. Nothing of it is visible before `commit` has returned.
+///
+/// Threads that store chunks compress and seal them outside of any lock; a chunk is appended to the open pack
+/// under one, and full packs go to `PackUploader`.
+package final class BackupWriter: ChunkSink {
+    private struct State {
+        var pack: OpenPack
+        var key: PackKey
+        /// Chunks of this backup that the repository did not have, on their way included.
+        var fresh: Set<ChunkID> = []
+        var counters = BackupCounters()
+        var failure: (any Error)?
+    }
+
+    /// The number that the backup will have.
+    package let number: Int
+    private let repository: Repository
+    private let catalog: ChunkCatalog
+    private let previous: ContentHash?
+    private let ids: ChunkIDKey
+    private let uploader: PackUploader
+    private let state: Mutex<State>
+
+    init(_ repository: Repository, catalog: ChunkCatalog, number: Int, previous: ContentHash?) throws {
+        self.repository = repository
+        self.catalog = catalog
+        self.number = number
+        self.previous = previous
+        ids = ChunkIDKey(repository.keys.idKey)
+        uploader = PackUploader(repository)
+        state = Mutex(State(pack: uploader.newPack(), key: try PackKey(keys: repository.keys)))
+    }
+
+    deinit { uploader.cancel() }
+
+    /// What went through until now.
+    package var counters: BackupCounters { state.withLock { $0.counters } }
+
+    /// Objects of the repository that could not be used; their chunks are stored again.
+    package var unusable: [ObjectKey: RepositoryError] { catalog.unusable }
+
+    package func store(_ chunk: Chunk) throws -> ChunkID {
+        guard chunk.bytes.count <= Pack.largestChunk, !chunk.hashes.isEmpty else {
+            throw RepositoryError(.aborted, "the backup", cause: "a chunk of \(ByteCount(chunk.bytes.count))")
+        }
+        let id = ids.id(kind: chunk.kind, hashes: chunk.hashes)
+        guard let key = try take(id, length: chunk.bytes.count) else { return id }
+        do {
+            let associated = repository.keys.binding.bytes(.chunk, Pack.chunkExtra(id, chunk.kind))
+            let box = try chunk.bytes.withUnsafeBytes { bytes in
+                try repository.compression.compressed(bytes) { frame in
+                    try AES.GCM.seal(frame, using: key.key, nonce: try key.nextNonce(), authenticating: associated)
+                }
+            }
+            try append(box, key: key, id: id, kind: chunk.kind, plainLength: chunk.bytes.count)
+        } catch {
+            // A thread that was told "known" relied on this chunk: the whole backup ends with it.
+            fail(error)
+            throw error
+        }
+        return id
+    }
+
+    /// Makes the backup durable and visible: packs, indexes, then the manifest.
+    /// - Parameters:
+    ///   - instant: whose state it is.
+    /// - Throws: whatever failed; then no backup is visible, and this one cannot go on.
+    ///   `RepositoryError.overtaken` if another writer took its number.
+    package func commit(
+        mongo: MongoManifest?, redis: RedisManifest?, started: Date, finished: Date, instant: Date
+    ) async throws -> Manifest {
+        do {
+            let packs = try await finishPacks()
+            for index in PackIndex.spread(packs) { try await put(index) }
+            let manifest = Manifest(
+                client: repository.keys.client, name: repository.keys.name, epoch: repository.keys.epoch,
+                number: number, previous: previous, started: started.inWholeMilliseconds,
+                finished: finished.inWholeMilliseconds, instant: instant.inWholeMilliseconds, mongo: mongo,
+                redis: redis, counters: counters)
+            try checkChunks(of: manifest)
+            try await put(manifest)
+            return manifest
+        } catch {
+            fail(error)
+            throw error
+        }
+    }
+
+    /// Gives the backup up. What it stored stays invisible; the next backup uses it again.
+    package func abort() { fail(RepositoryError(.aborted, "the backup")) }
+
+    /// - Returns: the key to seal with; nil if the chunk is known or on its way.
+    private func take(_ id: ChunkID, length: Int) throws -> PackKey? {
+        let isKnown = catalog.contains(id)
+        return try state.withLock { state in
+            if let failure = state.failure { throw failure }
+            state.counters.source += Int64(length)
+            state.counters.chunks += 1
+            guard !isKnown, state.fresh.insert(id).inserted else { return nil }
+            state.counters.new += Int64(length)
+            state.counters.newChunks += 1
+            return state.key
+        }
+    }
+
+    private func append(_ box: AES.GCM.SealedBox, key: PackKey, id: ChunkID, kind: ChunkKind, plainLength: Int) throws {
+        let sealed = box.ciphertext.count + Pack.sealOverhead
+        let full = try state.withLock { state -> OpenPack? in
+            var full: OpenPack?
+            if state.pack.isFull || !state.pack.hasRoom(for: sealed) { full = try replacePack(&state) }
+            state.pack.append(box, key: key, id: id, kind: kind, plainLength: plainLength)
+            state.counters.stored += Int64(sealed + PackEntry.length)
+            return full
+        }
+        if let full { try uploader.push(full) }
+    }
+
+    private func replacePack(_ state: inout State) throws -> OpenPack {
+        let full = state.pack
+        state.pack = uploader.newPack()
+        state.key = try PackKey(keys: repository.keys)
+        return full
+    }
+
+    private func finishPacks() async throws -> [StoredPack] {
+        let last = try state.withLock { state -> OpenPack? in
+            if let failure = state.failure { throw failure }
+            state.failure = RepositoryError(.aborted, "the backup", cause: "it was committed already")
+            return state.pack.isEmpty ? nil : state.pack
+        }
+        return try await OwnThread.run("commit") { [uploader] in
+            if let last { try uploader.push(last) }
+            return try uploader.finish()
+        }
+    }
+
+    private func put(_ index: PackIndex) async throws {
+        let sealed = try repository.documents.seal(index.encoded(), as: .index)
+        try await repository.store.put(repository.layout.index(ContentHash(hashing: sealed)), sealed, .createOnly)
+    }
+
+    private func put(_ manifest: Manifest) async throws {
+        let sealed = try repository.seal(manifest)
+        do throws(StoreError) {
+            try await repository.store.put(repository.layout.backup(number), sealed, .createOnly)
+        } catch {
+            guard error.reason == .alreadyThere else { throw error }
+            throw RepositoryError(.overtaken, "backup \(number) of \(repository.keys.name)")
+        }
+    }
+
+    /// A manifest never names what is not there: the last guard before it becomes visible.
+    private func checkChunks(of manifest: Manifest) throws {
+        let fresh = state.withLock { $0.fresh }
+        for id in manifest.chunks.keys where !fresh.contains(id) && !catalog.contains(id) {
+            throw RepositoryError(.aborted, "the backup", cause: "its manifest names chunk \(id), which was never stored")
+        }
+    }
+
+    private func fail(_ error: any Error) {
+        state.withLock { if $0.failure == nil { $0.failure = error } }
+        uploader.cancel()
+    }
+}

@@ -1,0 +1,45 @@
+internal import Foundation
+
+/// A manifest's plain form: JSON with sorted keys; dates are whole milliseconds since 1970.
+extension Manifest {
+    static func decode(_ bytes: [UInt8]) throws -> Manifest {
+        let decoder = JSONDecoder()
+        decoder.dateDecodingStrategy = .custom { decoder in
+            Date(milliseconds: try decoder.singleValueContainer().decode(Int64.self))
+        }
+        return try decoder.decode(Manifest.self, from: Data(bytes))
+    }
+
+    func encoded() throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        encoder.dateEncodingStrategy = .custom { date, encoder in
+            var container = encoder.singleValueContainer()
+            try container.encode(date.milliseconds)
+        }
+        return Array(try encoder.encode(self))
+    }
+
+    /// Each chunk that the backup needs, once, with its kind.
+    var chunks: [ChunkID: ChunkKind] {
+        var chunks: [ChunkID: ChunkKind] = [:]
+        func add(_ ids: [ChunkID], _ kind: ChunkKind) { for id in ids { chunks[id] = kind } }
+        if let mongo {
+            add(mongo.catalog, .mongoCatalog)
+            add(mongo.users, .mongoUsers)
+            for collection in mongo.collections { add(collection.chunks, .documents) }
+        }
+        if let redis {
+            add(redis.functions, .redisFunctions)
+            for database in redis.databases { add(database.chunks, .redisKeys) }
+        }
+        return chunks
+    }
+}
+
+extension Date {
+    var milliseconds: Int64 { Int64((timeIntervalSince1970 * 1000).rounded()) }
+    init(milliseconds: Int64) { self.init(timeIntervalSince1970: Double(milliseconds) / 1000) }
+    /// As a manifest keeps it.
+    var inWholeMilliseconds: Date { Date(milliseconds: milliseconds) }
+}

@@ -1,0 +1,233 @@
+internal import DRPKit
+package import Foundation
+
+/// All backups of one client in one store. `docs/repository-format.md` tells every byte of it.
+package struct Repository: Sendable {
+    package let store: any ObjectStore
+    package let keys: WriterKeys
+    let layout: RepositoryLayout
+    let compression = Compression()
+    let documents: SealedDocument
+
+    /// Opens the client's repository.
+    /// - Throws: `RepositoryError.missing` if there is none, `.foreign` if it is of another client or epoch or of a
+    ///   newer format, `.damaged` if its card is; `StoreError`.
+    package init(store: any ObjectStore, keys: WriterKeys) async throws {
+        self.init(unchecked: store, keys: keys)
+        try await checkCard()
+    }
+
+    /// Opens nothing yet: for verification, which reports what is wrong instead.
+    init(unchecked store: any ObjectStore, keys: WriterKeys) {
+        self.store = store
+        self.keys = keys
+        layout = RepositoryLayout(client: keys.client)
+        documents = SealedDocument(keys: keys, compression: compression)
+    }
+
+    /// Makes the client's repository: the root key wrapped to each recipient, then the card. May be called again,
+    /// also after a crash: what is there stays.
+    package static func initialize(
+        store: any ObjectStore, root: RootKey, recipients: [Recipient], created: Date
+    ) async throws -> Repository {
+        let repository = Self(unchecked: store, keys: try root.writerKeys())
+        for recipient in recipients {
+            let key = repository.layout.wrap(epoch: root.epoch, recipient)
+            try await repository.putOnce(key, try root.wrap(to: recipient))
+        }
+        let card = RepositoryCard(keys: repository.keys, created: created.formatted(.iso8601))
+        try await repository.putOnce(repository.layout.card, try card.encoded())
+        try await repository.checkCard()
+        for recipient in recipients { try await repository.checkWrap(recipient) }
+        return repository
+    }
+
+    /// The cards of all repositories in a store; a folder without a readable one is left out.
+    /// What they say is proven when one of them is opened.
+    package static func clients(in store: any ObjectStore) async throws -> [RepositoryCard] {
+        var cards: [RepositoryCard] = []
+        for folder in try await store.folders() {
+            guard let client = UUID(uuidString: folder) else { continue }
+            let key = RepositoryLayout(client: client).card
+            do {
+                let card = try RepositoryCard(try await store.read(key), subject: "\(key)")
+                if card.client == client { cards.append(card) }
+            } catch let error as StoreError where error.reason == .missing {
+                continue
+            } catch is RepositoryError {
+                continue
+            }
+        }
+        return cards
+    }
+
+    /// Opens a repository with nothing but an identity: what a new machine has after a fire.
+    /// - Throws: as `init`, and `.notRecipient` if the root key is not wrapped to this identity.
+    package static func open(
+        store: any ObjectStore, client: UUID, identity: RecoveryIdentity
+    ) async throws -> (repository: Repository, root: RootKey) {
+        let layout = RepositoryLayout(client: client)
+        let card = try await readCard(store, layout.card)
+        guard card.client == client else {
+            throw RepositoryError(.foreign, "\(layout.card)", cause: "it is of client \(card.client)")
+        }
+        let wrapped: [UInt8]
+        do throws(StoreError) {
+            wrapped = try await store.read(layout.wrap(epoch: card.epoch, identity.recipient))
+        } catch {
+            guard error.reason == .missing else { throw error }
+            throw RepositoryError(
+                .notRecipient, "the repository of \(card.name)", cause: "\(identity.recipient) is no recipient of it")
+        }
+        let root = try RootKey.open(
+            wrapped, client: client, name: card.name, epoch: card.epoch, identity: identity)
+        return (try await Repository(store: store, keys: try root.writerKeys()), root)
+    }
+
+    /// Opens the root key of this repository.
+    package func rootKey(_ identity: RecoveryIdentity) async throws -> RootKey {
+        let root = try await Self.open(store: store, client: keys.client, identity: identity).root
+        guard try root.writerKeys().fingerprint == keys.fingerprint else {
+            throw RepositoryError(.foreign, "the repository of \(keys.name)", cause: "its fingerprint is not that of the keys")
+        }
+        return root
+    }
+
+    /// All backups, oldest first, and those that cannot be read.
+    package func backups() async throws -> BackupList {
+        var list = BackupList()
+        for number in try await numbers() {
+            do {
+                list.backups.append(BackupSummary(try await manifest(number)))
+            } catch let error as RepositoryError where error.reason != .missing {
+                list.unreadable[number] = error
+            }
+        }
+        return list
+    }
+
+    /// - Throws: `RepositoryError.missing` if there is no such backup, `.damaged` or `.foreign` if it cannot be used.
+    package func manifest(_ number: Int) async throws -> Manifest {
+        guard (1...9_999_999_999).contains(number) else { throw RepositoryError(.missing, "backup \(number)") }
+        do {
+            return try open(try await store.read(layout.backup(number)), number: number)
+        } catch let error as StoreError where error.reason == .missing {
+            throw RepositoryError(.missing, "backup \(number) of \(keys.name)")
+        }
+    }
+
+    /// The manifest of the newest backup; nil if there is no backup.
+    package func latest() async throws -> Manifest? {
+        guard let number = try await numbers().last else { return nil }
+        return try await manifest(number)
+    }
+
+    // MARK: - Objects
+
+    func numbers() async throws(StoreError) -> [Int] {
+        try await store.list(layout.backups).compactMap { layout.backupNumber($0.key) }.sorted()
+    }
+
+    func open(_ sealed: [UInt8], number: Int) throws -> Manifest {
+        let subject = "backup \(number) of \(keys.name)"
+        let plain = try documents.open(sealed[...], as: .manifest, Self.extra(number), subject: subject)
+        let manifest: Manifest
+        do {
+            manifest = try Manifest.decode(plain)
+        } catch {
+            throw RepositoryError(.damaged, subject, cause: "its manifest does not decode")
+        }
+        guard manifest.format == Manifest.currentFormat, manifest.client == keys.client, manifest.epoch == keys.epoch,
+            manifest.number == number
+        else { throw RepositoryError(.foreign, subject, cause: "its manifest is of \(manifest.name), \(manifest.client)") }
+        return manifest
+    }
+
+    func seal(_ manifest: Manifest) throws -> [UInt8] {
+        try documents.seal(try manifest.encoded(), as: .manifest, Self.extra(manifest.number))
+    }
+
+    func index(_ key: ObjectKey) async throws -> PackIndex {
+        let sealed = try await store.read(key)
+        guard layout.indexName(key) == ContentHash(hashing: sealed) else {
+            throw RepositoryError(.damaged, "\(key)", cause: "its bytes do not have its name's hash")
+        }
+        return try PackIndex(try documents.open(sealed[...], as: .index, subject: "\(key)"), subject: "\(key)")
+    }
+
+    /// Reads a pack's trailer from its end.
+    func trailer(_ name: ContentHash, size: Int64) async throws -> PackTrailer {
+        let key = layout.pack(name)
+        guard size >= Int64(Pack.footerLength) else { throw RepositoryError(.damaged, "\(key)", cause: "\(size) bytes") }
+        let footer = try await store.read(key, range: size - Int64(Pack.footerLength)..<size)
+        let range = try Pack.trailerRange(footer: footer[...], size: size, subject: "\(key)")
+        return try openTrailer(try await store.read(key, range: range)[...], content: range.lowerBound, key)
+    }
+
+    func openTrailer(_ sealed: ArraySlice<UInt8>, content: Int64, _ key: ObjectKey) throws(RepositoryError) -> PackTrailer {
+        let plain = try documents.open(sealed, as: .trailer, Pack.trailerExtra(content: content), subject: "\(key)")
+        return try PackTrailer(plain[...], content: content, subject: "\(key)")
+    }
+
+    func checkCard() async throws {
+        try await Self.readCard(store, layout.card).check(keys, subject: "\(layout.card)")
+    }
+
+    private func checkWrap(_ recipient: Recipient) async throws {
+        let wrapped = try await store.read(layout.wrap(epoch: keys.epoch, recipient))
+        try WrappedRoot.check(wrapped, recipient: recipient, keys: keys)
+    }
+
+    private static func readCard(_ store: any ObjectStore, _ key: ObjectKey) async throws -> RepositoryCard {
+        do {
+            return try RepositoryCard(try await store.read(key), subject: "\(key)")
+        } catch let error as StoreError where error.reason == .missing {
+            throw RepositoryError(.missing, "the repository", cause: "the store holds no \(key)")
+        }
+    }
+
+    private func putOnce(_ key: ObjectKey, _ bytes: [UInt8]) async throws(StoreError) {
+        do {
+            try await store.put(key, bytes, .createOnly)
+        } catch where error.reason == .alreadyThere {
+        }
+    }
+
+    private static func extra(_ number: Int) -> [UInt8] {
+        var extra: [UInt8] = []
+        extra.append(little: UInt64(number))
+        return extra
+    }
+}
+
+/// The backups of a repository, oldest first.
+package struct BackupList: Sendable {
+    package var backups: [BackupSummary] = []
+    /// Those that are there and cannot be read, and why.
+    package var unreadable: [Int: RepositoryError] = [:]
+
+    package init() {}
+}
+
+/// What a list says of one backup.
+package struct BackupSummary: Codable, Sendable, Equatable {
+    package var number: Int
+    package var epoch: Int
+    package var started: Date
+    package var finished: Date
+    package var instant: Date
+    package var counters: BackupCounters
+    package var hasMongo: Bool
+    package var hasRedis: Bool
+
+    package init(_ manifest: Manifest) {
+        number = manifest.number
+        epoch = manifest.epoch
+        started = manifest.started
+        finished = manifest.finished
+        instant = manifest.instant
+        counters = manifest.counters
+        hasMongo = manifest.mongo != nil
+        hasRedis = manifest.redis != nil
+    }
+}

@@ -1,0 +1,98 @@
+internal import Crypto
+internal import DRPKit
+internal import Foundation
+
+/// Ten bytes before everything that is sealed as one: `DRP`, a letter for what it is, format (u16), epoch (u32).
+struct DocumentHeader {
+    static let length = 10
+    var letter: UInt8
+    var epoch: Int
+
+    var bytes: [UInt8] {
+        var bytes = Array("DRP".utf8)
+        bytes.append(letter)
+        bytes.append(little: UInt16(Manifest.currentFormat))
+        bytes.append(little: UInt32(epoch))
+        return bytes
+    }
+
+    /// - Throws: `.foreign` for a newer format or another epoch, `.damaged` for anything else.
+    func check(_ object: ArraySlice<UInt8>, subject: String) throws(RepositoryError) {
+        var reader = SliceReader(object, subject: subject)
+        guard Array(try reader.take(4)) == Array(bytes.prefix(4)) else {
+            throw RepositoryError(.damaged, subject, cause: "it does not begin as such an object does")
+        }
+        let format = try reader.number(UInt16.self)
+        guard format == UInt16(Manifest.currentFormat) else {
+            throw RepositoryError(.foreign, subject, cause: "its format \(format) is newer than this program")
+        }
+        let other = try reader.number(UInt32.self)
+        guard other == UInt32(epoch) else {
+            throw RepositoryError(.foreign, subject, cause: "it is of epoch \(other), the keys are of \(epoch)")
+        }
+    }
+}
+
+/// Trailers, indexes and manifests: header, nonce (12 random bytes), then zstd under AES-256-GCM with the
+/// catalog key, tag (16) last. The binding of the purpose is the associated data.
+struct SealedDocument: Sendable {
+    static let overhead = DocumentHeader.length + 12 + 16
+    /// Plain bytes of one document at most.
+    private static let limit = 512 << 20
+
+    private let binding: Binding
+    private let key: SymmetricKey
+    private let compression: Compression
+
+    init(keys: WriterKeys, compression: Compression) {
+        binding = keys.binding
+        key = keys.catalogKey.withBytes { SymmetricKey(data: $0) }
+        self.compression = compression
+    }
+
+    func seal(_ plain: [UInt8], as purpose: Binding.Purpose, _ extra: [UInt8] = []) throws -> [UInt8] {
+        try plain.withUnsafeBytes { plain in
+            try compression.compressed(plain) { frame in
+                let box = try AES.GCM.seal(frame, using: key, authenticating: binding.bytes(purpose, extra))
+                var sealed = DocumentHeader(letter: purpose.letter, epoch: binding.epoch).bytes
+                sealed.append(contentsOf: box.nonce)
+                sealed.append(contentsOf: box.ciphertext)
+                sealed.append(contentsOf: box.tag)
+                return sealed
+            }
+        }
+    }
+
+    func open(
+        _ sealed: ArraySlice<UInt8>, as purpose: Binding.Purpose, _ extra: [UInt8] = [], subject: String
+    ) throws(RepositoryError) -> [UInt8] {
+        try DocumentHeader(letter: purpose.letter, epoch: binding.epoch).check(sealed, subject: subject)
+        do {
+            let box = try AES.GCM.SealedBox(combined: sealed.dropFirst(DocumentHeader.length))
+            let frame = try AES.GCM.open(box, using: key, authenticating: binding.bytes(purpose, extra))
+            return try frame.withUnsafeBytes { frame in
+                guard let length = Compression.claimedLength(frame, limit: Self.limit) else {
+                    throw RepositoryError(.damaged, subject, cause: "it is larger than \(ByteCount(Self.limit))")
+                }
+                return try compression.decompressed(frame, length: length, subject: subject)
+            }
+        } catch let error as RepositoryError {
+            throw error
+        } catch {
+            throw RepositoryError(.damaged, subject, cause: "it does not authenticate as this client's")
+        }
+    }
+}
+
+extension Binding.Purpose {
+    /// Of the header of a sealed document.
+    fileprivate var letter: UInt8 {
+        switch self {
+        case .trailer: UInt8(ascii: "T")
+        case .index: UInt8(ascii: "I")
+        case .manifest: UInt8(ascii: "M")
+        case .derivation, .rootKey, .packKey, .chunk, .fingerprint, .card, .recipient:
+            preconditionFailure("\(self) is no document")
+        }
+    }
+}

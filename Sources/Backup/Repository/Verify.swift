@@ -1,0 +1,263 @@
+internal import DRPKit
+
+/// What a verification found.
+package struct VerifyReport: Codable, Sendable {
+    /// One object, or part of it, that is not as it must be.
+    package struct Problem: Codable, Sendable, Equatable {
+        /// The object's key, or the chunk.
+        package var subject: String
+        package var text: String
+        /// Backups that cannot be restored whole because of it; none if the repository mends itself.
+        package var backups: [Int]
+    }
+
+    package var backups: [Int] = []
+    package var packs = 0
+    package var packBytes: Int64 = 0
+    package var chunks = 0
+    /// Chunks whose content was opened and compared with their ids; 0 if no identity was at hand.
+    package var chunksRead = 0
+    package var chunkBytesRead: Int64 = 0
+    package var problems: [Problem] = []
+
+    package var isWhole: Bool { problems.isEmpty }
+
+    package init() {}
+}
+
+extension Repository {
+    /// Checks every object of a repository without opening content: card, wraps, packs against their names,
+    /// trailers, indexes, manifests and their chain, and that each chunk is where it should be.
+    /// - Parameters:
+    ///   - reader: with one, each chunk is opened too, its id is made again from its records, and the digests
+    ///     of the manifests are made again from those.
+    ///   - progress: bytes of packs and chunks done; called from any thread.
+    /// - Throws: `StoreError` if the store cannot be read; what is wrong with the repository is in the report.
+    package static func verify(
+        store: any ObjectStore, keys: WriterKeys, reader: (@Sendable () async throws -> BackupReader)? = nil,
+        progress: @escaping @Sendable (Int64) -> Void = { _ in }
+    ) async throws -> VerifyReport {
+        var verification = Verification(Repository(unchecked: store, keys: keys), progress: progress)
+        try await verification.checkKeys()
+        try await verification.checkPacks()
+        try await verification.checkIndexes()
+        try await verification.checkManifests()
+        try await verification.checkStrays()
+        if let reader {
+            do {
+                try await verification.readContent(try await reader())
+            } catch let error as RepositoryError {
+                verification.note("the content", error.message, backups: verification.report.backups)
+            }
+        }
+        return verification.report
+    }
+}
+
+/// The verification on its way.
+private struct Verification {
+    let repository: Repository
+    let progress: @Sendable (Int64) -> Void
+    var report = VerifyReport()
+    private var layout: RepositoryLayout { repository.layout }
+    /// Objects that were understood; the others are strays.
+    private var seen: Set<ObjectKey> = []
+    private var good: [ContentHash: StoredPack] = [:]
+    private var chunks: [ChunkID: ChunkKind] = [:]
+    private var manifests: [Int: Manifest] = [:]
+
+    init(_ repository: Repository, progress: @escaping @Sendable (Int64) -> Void) {
+        self.repository = repository
+        self.progress = progress
+    }
+
+    mutating func note(_ subject: String, _ text: String, backups: [Int]) {
+        report.problems.append(VerifyReport.Problem(subject: subject, text: text, backups: backups))
+    }
+
+    /// Runs one check; what is wrong with the object becomes a problem, a store that fails ends all.
+    private mutating func check(_ key: ObjectKey, _ body: (inout Self) async throws -> Void) async throws {
+        seen.insert(key)
+        do {
+            try await body(&self)
+        } catch let error as RepositoryError {
+            note("\(key)", error.message, backups: [])
+        } catch let error as StoreError where error.reason == .missing || error.reason == .damaged {
+            note("\(key)", error.message, backups: [])
+        }
+    }
+
+    mutating func checkKeys() async throws {
+        try await check(layout.card) { try await $0.repository.checkCard() }
+        let wraps = try await repository.store.list(layout.wraps(epoch: repository.keys.epoch))
+        if wraps.isEmpty {
+            note("\(layout.wraps(epoch: repository.keys.epoch))", "the root key is wrapped to nobody", backups: [])
+        }
+        for wrap in wraps {
+            try await check(wrap.key) { this in
+                guard let recipient = Recipient(wrap.key.name) else {
+                    throw RepositoryError(.damaged, "\(wrap.key)", cause: "its name is no recipient")
+                }
+                let bytes = try await this.repository.store.read(wrap.key)
+                try WrappedRoot.check(bytes, recipient: recipient, keys: this.repository.keys)
+            }
+        }
+    }
+
+    mutating func checkPacks() async throws {
+        for object in try await repository.store.list(layout.packs) {
+            guard let name = layout.packName(object.key) else { continue }
+            try await check(object.key) { this in
+                let bytes = try await this.repository.store.read(object.key)
+                this.report.packs += 1
+                this.report.packBytes += Int64(bytes.count)
+                this.progress(Int64(bytes.count))
+                guard ContentHash(hashing: bytes) == name else {
+                    throw RepositoryError(.damaged, "\(object.key)", cause: "its bytes do not have its name's hash")
+                }
+                let size = Int64(bytes.count)
+                let range = try Pack.trailerRange(
+                    footer: bytes.suffix(Pack.footerLength), size: size, subject: "\(object.key)")
+                let trailer = try this.repository.openTrailer(
+                    bytes[Int(range.lowerBound)..<Int(range.upperBound)], content: range.lowerBound, object.key)
+                this.good[name] = StoredPack(name: name, size: size, trailer: trailer)
+                for entry in trailer.entries { this.chunks[entry.id] = entry.kind }
+            }
+        }
+        report.chunks = chunks.count
+    }
+
+    mutating func checkIndexes() async throws {
+        for object in try await repository.store.list(layout.indexes) where layout.indexName(object.key) != nil {
+            try await check(object.key) { this in
+                let packs = try await this.repository.index(object.key).packs
+                guard packs.allSatisfy({ this.good[$0.name] == nil || this.good[$0.name] == $0 }) else {
+                    throw RepositoryError(.damaged, "\(object.key)", cause: "it contradicts the trailer of a pack")
+                }
+            }
+        }
+    }
+
+    mutating func checkManifests() async throws {
+        let numbers = try await repository.numbers()
+        report.backups = numbers
+        var before: (number: Int, hash: ContentHash)?
+        for number in numbers {
+            let sealed = try await repository.store.read(layout.backup(number))
+            let key = layout.backup(number)
+            seen.insert(key)
+            do {
+                let manifest = try repository.open(sealed, number: number)
+                manifests[number] = manifest
+                checkChain(manifest, before: before)
+                let lost = manifest.chunks.count { chunks[$0.key] != $0.value }
+                if lost > 0 {
+                    note("\(key)", "\(lost) of its \(manifest.chunks.count) chunks are in no whole pack", backups: [number])
+                }
+            } catch let error as RepositoryError {
+                note("\(key)", error.message, backups: [number])
+            }
+            before = (number, ContentHash(hashing: sealed))
+        }
+    }
+
+    private mutating func checkChain(_ manifest: Manifest, before: (number: Int, hash: ContentHash)?) {
+        let key = "\(layout.backup(manifest.number))"
+        if (before?.number ?? 0) != manifest.number - 1 {
+            note(key, "the backup before it, \(manifest.number - 1), is missing", backups: [])
+        } else if manifest.previous != before?.hash {
+            note(key, "the backup before it is not the one that was there when it was written", backups: [])
+        }
+    }
+
+    mutating func checkStrays() async throws {
+        for object in try await repository.store.list(layout.root) where !seen.contains(object.key) {
+            note("\(object.key)", "no such object belongs to a repository", backups: [])
+        }
+    }
+
+    /// Opens each chunk that a backup needs once, on two threads, then compares the manifests' digests.
+    mutating func readContent(_ reader: BackupReader) async throws {
+        var needed: [ChunkID: ChunkKind] = [:]
+        for manifest in manifests.values { needed.merge(manifest.chunks) { first, _ in first } }
+        let work = needed.filter { chunks[$0.key] == $0.value }.sorted { $0.key.hash < $1.key.hash }
+        let halves = [work.prefix(work.count / 2), work.suffix(work.count - work.count / 2)]
+        var digests: [ChunkID: ContentDigest] = [:]
+        var failures: [ChunkID: String] = [:]
+        try await withThrowingTaskGroup(of: [ReadChunk].self) { group in
+            for half in halves {
+                group.addTask { [progress] in
+                    try await OwnThread.run("verify") {
+                        try half.map { try ReadChunk($0.key, kind: $0.value, reader: reader, progress: progress) }
+                    }
+                }
+            }
+            for try await chunks in group {
+                for chunk in chunks {
+                    digests[chunk.id] = chunk.digest
+                    failures[chunk.id] = chunk.failure
+                }
+            }
+        }
+        report.chunksRead = digests.count
+        report.chunkBytesRead = digests.values.reduce(0) { $0 + $1.bytes }
+        for (id, text) in failures.sorted(by: { $0.key.hash < $1.key.hash }) {
+            let suffering = manifests.values.filter { $0.chunks[id] != nil }.map(\.number).sorted()
+            note("chunk \(id)", text, backups: suffering)
+        }
+        for manifest in manifests.values.sorted(by: { $0.number < $1.number }) { checkDigests(manifest, digests) }
+    }
+
+    private mutating func checkDigests(_ manifest: Manifest, _ digests: [ChunkID: ContentDigest]) {
+        func sum(_ ids: [ChunkID]) -> ContentDigest? {
+            var sum = ContentDigest()
+            for id in ids {
+                guard let digest = digests[id] else { return nil }
+                sum.add(digest)
+            }
+            return sum
+        }
+        let key = "\(layout.backup(manifest.number))"
+        for collection in manifest.mongo?.collections ?? [] {
+            guard let found = sum(collection.chunks), found != collection.digest else { continue }
+            let name = "\(collection.database).\(collection.collection)"
+            note(key, "the digest of collection \(name) is not that of its chunks", backups: [manifest.number])
+        }
+        for database in manifest.redis?.databases ?? [] {
+            guard let found = sum(database.chunks), found != database.digest else { continue }
+            let text = "the digest of Redis database \(database.database) is not that of its chunks"
+            note(key, text, backups: [manifest.number])
+        }
+    }
+}
+
+/// One chunk, opened: the digest of its records, or what is wrong with it.
+private struct ReadChunk: Sendable {
+    var id: ChunkID
+    var digest: ContentDigest?
+    var failure: String?
+
+    /// - Throws: only what a store that cannot be reached throws.
+    init(_ id: ChunkID, kind: ChunkKind, reader: BackupReader, progress: @Sendable (Int64) -> Void) throws {
+        self.id = id
+        do {
+            let bytes = try reader.load(id, kind: kind)
+            var hashes: [ContentHash] = []
+            var digest = ContentDigest()
+            try bytes.withUnsafeBytes { bytes in
+                try RecordSplitter.forEach(in: bytes, kind: kind) { record in
+                    let hash = ContentHash(hashing: record)
+                    hashes.append(hash)
+                    digest.add(hash, length: record.count)
+                }
+            }
+            try reader.verifyID(id, kind: kind, hashes: hashes)
+            self.digest = digest
+            progress(Int64(bytes.count))
+        } catch let error as RepositoryError {
+            failure = error.message
+        } catch let error as StoreError where error.reason == .missing || error.reason == .damaged {
+            failure = error.message
+        }
+    }
+}

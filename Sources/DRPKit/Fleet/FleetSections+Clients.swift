@@ -1,0 +1,196 @@
+extension FleetSections {
+    func clients(_ section: Section) -> [Client] {
+        let (fields, node) = section
+        return (fields.list(node, "clients") ?? []).compactMap { client($0, in: fields) }
+    }
+
+    private func client(_ node: YAMLNode, in outer: FieldReader) -> Client? {
+        guard var fields = FieldReader(node, "a client", outer.source, notes) else { return nil }
+        let idNode = fields.required("id")
+        let id: ClientID? = fields.name(idNode)
+        if let id, let idNode {
+            let place = fields.place(of: idNode)
+            if let first = notes.places["client \(id)"] {
+                notes.add(place, "the client '\(id)' exists twice", advice: "the first is at \(first.file):\(first.line)")
+            } else {
+                notes.mark("client \(id)", at: place)
+            }
+        }
+        let environment: EnvironmentName? = fields.reference(fields.required("environment"), to: .environment)
+        let site: SiteName? = fields.reference(fields.required("site"), to: .site)
+        let priority = fields.integer(fields.optional("priority"), 0...1_000_000) ?? Self.defaultPriority
+        let policy: PolicyName? = fields.reference(fields.optional("policy"), to: .policy)
+        let objectives = fields.optional("objectives").flatMap { self.objectives($0, in: fields) } ?? Objectives()
+        let needs = fields.optional("needs").flatMap { self.needs($0, in: fields) }
+        let services = fields.required("services").flatMap { self.services($0, in: fields) }
+        let domains = (fields.list(fields.optional("domains"), "domains") ?? []).compactMap { domain($0, in: fields) }
+        let contacts = (fields.list(fields.optional("contacts"), "contacts") ?? []).compactMap { node in
+            fields.value(node, "a mail address") { isMailAddress($0) ? $0 : nil }
+        }
+        let hours = fields.optional("hours").flatMap { self.hours($0, in: fields) }
+        fields.finish()
+        guard let id, let environment, let site, let services else { return nil }
+        return Client(
+            id: id, environment: environment, site: site, priority: priority, policy: policy, objectives: objectives,
+            needs: needs, services: services, domains: domains, contacts: contacts, hours: hours)
+    }
+
+    private func domain(_ node: YAMLNode, in fields: FieldReader) -> String? {
+        let domain = fields.value(node, "a domain in lower case, as acme.example.com") {
+            NetworkText.isDomain($0) && $0.contains(".") ? $0 : nil
+        }
+        guard let domain else { return nil }
+        let place = fields.place(of: node)
+        if let first = notes.places["domain \(domain)"] {
+            notes.add(place, "the domain '\(domain)' exists twice", advice: "the first is at \(first.file):\(first.line)")
+        } else {
+            notes.mark("domain \(domain)", at: place)
+        }
+        return domain
+    }
+
+    private func isMailAddress(_ text: String) -> Bool {
+        let halves = text.split(separator: "@", omittingEmptySubsequences: false)
+        return halves.count == 2 && !halves[0].isEmpty && !text.contains(" ") && NetworkText.isDomain(halves[1].lowercased())
+    }
+
+    private func needs(_ node: YAMLNode, in outer: FieldReader) -> Client.Needs? {
+        guard var fields = FieldReader(node, "needs", outer.source, notes) else { return nil }
+        defer { fields.finish() }
+        return Client.Needs(memory: fields.size(fields.optional("memory")), disk: fields.size(fields.optional("disk")))
+    }
+
+    private func hours(_ node: YAMLNode, in outer: FieldReader) -> Client.Hours? {
+        guard var fields = FieldReader(node, "hours", outer.source, notes) else { return nil }
+        defer { fields.finish() }
+        let zone = fields.value(fields.required("zone"), "a time zone, as Europe/Paris") { text in
+            // Only whether there is one matters: the message above says what would be right.
+            (try? Schedule.zone(Substring(text))) == nil ? nil : text
+        }
+        let business = fields.text(fields.required("business"))
+        guard let zone, let business else { return nil }
+        return Client.Hours(zone: zone, business: business)
+    }
+
+    /// The parts of a client's stack; also read alone, from the file of `--target`.
+    func services(_ node: YAMLNode, in outer: FieldReader) -> Services? {
+        guard var fields = FieldReader(node, "services", outer.source, notes) else { return nil }
+        let (api, mongo, redis) = (fields.optional("api"), fields.optional("mongo"), fields.optional("redis"))
+        fields.finish()
+        return Services(
+            api: api.flatMap { self.api($0, in: fields) }, mongo: mongo.flatMap { self.mongo($0, in: fields) },
+            redis: redis.flatMap { self.redis($0, in: fields) })
+    }
+
+    private func api(_ node: YAMLNode, in outer: FieldReader) -> Services.API? {
+        guard var fields = FieldReader(node, "api", outer.source, notes) else { return nil }
+        let image = fields.optional("image")
+        let command = fields.optional("command")
+        let port = fields.value(fields.required("port"), "a port from 1 to 65535") { NetworkText.port($0) }
+        var secrets: [String: SecretSource] = [:]
+        if let node = fields.optional("secrets") {
+            for entry in node.mapping ?? [] {
+                guard ClientID(entry.key) != nil else {
+                    notes.add(
+                        Place(file: fields.source.name, line: entry.line, column: entry.column),
+                        "'\(Printable.short(entry.key))' is not a name: 1 to 63 of a-z, 0-9 and inner hyphens")
+                    continue
+                }
+                secrets[entry.key] = fields.secret(entry.value)
+            }
+            if node.mapping == nil {
+                notes.add(fields.place(of: node), "secrets must be a mapping, not \(node.kindInWords)")
+            }
+        }
+        fields.finish()
+        guard (image == nil) != (command == nil) else {
+            notes.add(fields.place, "the api needs either image or command")
+            return nil
+        }
+        let launch: Services.API.Launch? =
+            if image != nil {
+                fields.value(image, "the name of an image") { isImage($0) ? .image($0) : nil }
+            } else {
+                fields.command(command).map { .command($0) }
+            }
+        if case .image(let name) = launch, !name.contains("@sha256:"), let image {
+            notes.add(
+                fields.place(of: image), "this image is not named by digest and can change under its name",
+                advice: "write it as name@sha256:…", severity: .warning)
+        }
+        guard let launch, let port else { return nil }
+        return Services.API(launch: launch, port: port, secrets: secrets)
+    }
+
+    private func isImage(_ text: String) -> Bool {
+        text.utf8.count <= 512 && text.utf8.first != 0x2d
+            && text.utf8.allSatisfy {
+                (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
+                    || Array("./:@_-".utf8).contains($0)
+            }
+    }
+
+    private func mongo(_ node: YAMLNode, in outer: FieldReader) -> Services.Mongo? {
+        guard var fields = FieldReader(node, "mongo", outer.source, notes) else { return nil }
+        let (uri, ca) = (fields.secret(fields.required("uri")), fields.path(fields.optional("ca")))
+        fields.finish()
+        return uri.map { Services.Mongo(uri: $0, ca: ca) }
+    }
+
+    private func redis(_ node: YAMLNode, in outer: FieldReader) -> Services.Redis? {
+        guard var fields = FieldReader(node, "redis", outer.source, notes) else { return nil }
+        let (uri, ca) = (fields.secret(fields.required("uri")), fields.path(fields.optional("ca")))
+        let role = fields.choice(fields.optional("role"), Services.Redis.Role.self)
+        fields.finish()
+        return uri.map { Services.Redis(uri: $0, ca: ca, role: role ?? .store) }
+    }
+
+    func traffic(_ section: Section) -> TrafficSettings? {
+        let (outer, node) = section
+        guard var fields = FieldReader(node, "traffic", outer.source, notes) else { return nil }
+        let siteNode = fields.required("site")
+        let site: SiteName? = fields.reference(siteNode, to: .site)
+        if let siteNode { notes.mark("traffic site", at: fields.place(of: siteNode)) }
+        let ttlNode = fields.optional("ttl")
+        let ttl = fields.duration(ttlNode) ?? .seconds(30)
+        if let ttlNode, ttl > .seconds(60) {
+            notes.add(
+                fields.place(of: ttlNode), "a ttl above 60s delays every switch by as much", advice: "write 30s",
+                severity: .warning)
+        }
+        let dnsNode = fields.required("dns")
+        fields.finish()
+        guard let dnsNode, var dns = FieldReader(dnsNode, "dns", outer.source, notes) else { return nil }
+        let rfc2136 = dns.required("rfc2136").flatMap { self.rfc2136($0, in: dns) }
+        dns.finish()
+        guard let site, let rfc2136 else { return nil }
+        return TrafficSettings(site: site, ttl: ttl, dns: rfc2136)
+    }
+
+    private func rfc2136(_ node: YAMLNode, in outer: FieldReader) -> TrafficSettings.RFC2136? {
+        guard var fields = FieldReader(node, "rfc2136", outer.source, notes) else { return nil }
+        let server = fields.value(fields.required("server"), "a host or host:port") { HostPort($0, defaultPort: 53) }
+        let zone = fields.value(fields.required("zone"), "a zone in lower case") { NetworkText.isDomain($0) ? $0 : nil }
+        let key = fields.secret(fields.required("key"))
+        let list = fields.list(fields.optional("authorities"), "authorities")
+        fields.finish()
+        let authorities = list?.compactMap { node in
+            fields.value(node, "a host or host:port") { HostPort($0, defaultPort: 53) }
+        }
+        guard let server, let zone, let key else { return nil }
+        return TrafficSettings.RFC2136(
+            server: server, zone: zone, key: key, authorities: authorities.flatMap { $0.isEmpty ? nil : $0 } ?? [server])
+    }
+
+    func notices(_ section: Section) -> NoticeSettings? {
+        let (outer, node) = section
+        guard var fields = FieldReader(node, "notices", outer.source, notes) else { return nil }
+        let site: SiteName? = fields.reference(fields.required("site"), to: .site)
+        if let smtp = fields.optional("smtp"), smtp.mapping == nil {
+            notes.add(fields.place(of: smtp), "smtp must be a mapping, not \(smtp.kindInWords)")
+        }
+        _ = fields.list(fields.optional("webhook"), "webhook")
+        fields.finish()
+        return site.map { NoticeSettings(site: $0) }
+    }
+}

@@ -1,0 +1,239 @@
+/// Turns the nodes of all files of a fleet into values, section by section.
+struct FleetSections {
+    let parts: [(source: SourceFile, root: YAMLNode)]
+    let notes: ReadingNotes
+
+    /// One place where a section of the file begins.
+    typealias Section = (fields: FieldReader, node: YAMLNode)
+
+    static let defaultPriority = 100
+
+    /// - Parameter path: for problems of no line.
+    /// - Returns: nil only without a file that can be read; with errors noted, parts may be missing in it.
+    func read(whole path: String) -> Fleet? {
+        var found: [String: [Section]] = [:]
+        let keys = [
+            "fleet", "state", "site", "recovery", "sites", "stores", "policies", "environments", "clients", "traffic",
+            "notices",
+        ]
+        for (source, root) in parts {
+            guard var fields = FieldReader(root, "a fleet file", source, notes) else { continue }
+            for key in keys {
+                if let node = fields.optional(key) { found[key, default: []].append((fields, node)) }
+            }
+            fields.finish()
+        }
+        guard !parts.isEmpty else { return nil }
+        func single(_ key: String) -> Section? {
+            let sections = found[key] ?? []
+            for extra in sections.dropFirst() {
+                let first = sections[0].fields.place(of: sections[0].node)
+                notes.add(
+                    extra.fields.place(of: extra.node), "'\(key)' stands in two files",
+                    advice: "the other is at \(first.file):\(first.line)")
+            }
+            return sections.first
+        }
+        func required(_ key: String) -> Section? {
+            if let section = single(key) { return section }
+            notes.add(Place(file: path, line: 0, column: 0), "the fleet needs '\(key)'")
+            return nil
+        }
+        if found["sites"] == nil { notes.add(Place(file: path, line: 0, column: 0), "the fleet needs 'sites'") }
+
+        let name = required("fleet").flatMap { $0.fields.text($0.node, "the fleet's name") }
+        let state = required("state").flatMap { $0.fields.path($0.node) }
+        let site: SiteName? = required("site").flatMap { $0.fields.reference($0.node, to: .site) }
+        if let section = single("site") { notes.mark("site", at: section.fields.place(of: section.node)) }
+        return Fleet(
+            name: name ?? "", state: state ?? "", site: site ?? SiteName(unchecked: ""),
+            recovery: required("recovery").map(recovery) ?? [],
+            sites: named(found["sites"], .site, self.site),
+            stores: named(found["stores"], .store, store),
+            policies: named(found["policies"], .policy, policy),
+            environments: named(found["environments"], .environment, environment),
+            clients: (found["clients"] ?? []).flatMap(clients),
+            traffic: single("traffic").flatMap(traffic),
+            notices: single("notices").flatMap(notices))
+    }
+
+    /// Reads the sections `{name: {…}}` of all files as one.
+    private func named<Name: FleetName, Value>(
+        _ sections: [Section]?, _ kind: ReadingNotes.Kind, _ read: (Name, inout FieldReader) -> Value?
+    ) -> [Value] {
+        (sections ?? []).flatMap { section -> [Value] in
+            let (fields, node) = section
+            guard let entries = node.mapping else {
+                notes.add(fields.place(of: node), "this must be a mapping of names, not \(node.kindInWords)")
+                return []
+            }
+            return entries.compactMap { entry -> Value? in
+                let place = Place(file: fields.source.name, line: entry.line, column: entry.column)
+                guard let name = Name(entry.key) else {
+                    notes.add(
+                        place, "'\(Printable.short(entry.key))' is not a name: 1 to 63 of a-z, 0-9 and inner hyphens")
+                    return nil
+                }
+                guard notes.declare(kind, name.text, at: place),
+                    var inner = FieldReader(entry.value, "the \(kind.rawValue) '\(name)'", fields.source, notes)
+                else { return nil }
+                defer { inner.finish() }
+                return read(name, &inner)
+            }
+        }
+    }
+
+    private func recovery(_ section: Section) -> [String] {
+        let (fields, node) = section
+        guard let list = fields.list(node, "recovery") else { return [] }
+        if list.count < 2 {
+            notes.add(
+                fields.place(of: node), "recovery needs two recipients at least",
+                advice: "make another with `drp keys init --identity FILE` and keep it elsewhere")
+        }
+        var seen: Set<String> = []
+        return list.compactMap { item in
+            let recipient = fields.value(item, "a recipient (drp1…)") { RecipientText.isRecipient($0) ? $0 : nil }
+            if let recipient, !seen.insert(recipient).inserted {
+                notes.add(fields.place(of: item), "this recipient stands twice")
+            }
+            return recipient
+        }
+    }
+
+    private func site(_ name: SiteName, _ fields: inout FieldReader) -> Site? {
+        let provider = fields.text(fields.optional("provider"))
+        let folder = fields.path(fields.optional("folder"))
+        var programs: [String: String] = [:]
+        if let node = fields.optional("programs"), var inner = FieldReader(node, "programs", fields.source, notes) {
+            for program in ["mongod", "redis-server"] {
+                programs[program] = inner.path(inner.optional(program))
+            }
+            inner.finish()
+        }
+        var bastion: Site.Bastion?
+        if let node = fields.optional("bastion"), var inner = FieldReader(node, "a bastion", fields.source, notes) {
+            let address = inner.value(inner.required("address"), "a host") { NetworkText.isHost($0) ? $0 : nil }
+            let certificate = inner.secret(inner.optional("certificate"))
+            inner.finish()
+            bastion = address.map { Site.Bastion(address: $0, certificate: certificate) }
+        }
+        let hosts = fields.list(fields.optional("hosts"), "hosts") ?? []
+        let frontends = fields.list(fields.optional("frontends"), "frontends") ?? []
+        let isReserve = fields.boolean(fields.optional("reserve")) ?? false
+        let site = Site(
+            name: name, provider: provider, isReserve: isReserve, bastion: bastion,
+            hosts: hosts.compactMap { host($0, in: fields) },
+            frontends: frontends.compactMap { frontend($0, in: fields) }, folder: folder, programs: programs)
+        return site
+    }
+
+    private func host(_ node: YAMLNode, in outer: FieldReader) -> Site.Host? {
+        guard var fields = FieldReader(node, "a host", outer.source, notes) else { return nil }
+        defer { fields.finish() }
+        let name = fields.value(fields.required("name"), "a host") { NetworkText.isDomain($0) ? $0 : nil }
+        let address = fields.value(fields.required("address"), "a host") { NetworkText.isHost($0) ? $0 : nil }
+        let (memory, disk) = (fields.size(fields.optional("memory")), fields.size(fields.optional("disk")))
+        guard let name, let address else { return nil }
+        return Site.Host(name: name, address: address, memory: memory, disk: disk)
+    }
+
+    private func frontend(_ node: YAMLNode, in outer: FieldReader) -> Site.Frontend? {
+        guard var fields = FieldReader(node, "a frontend", outer.source, notes) else { return nil }
+        defer { fields.finish() }
+        let address = fields.value(fields.required("address"), "an address") { NetworkText.isHost($0) ? $0 : nil }
+        let runtime = fields.value(fields.optional("runtime"), "host:port") { HostPort($0) }
+        return address.map { Site.Frontend(address: $0, runtime: runtime) }
+    }
+
+    private func store(_ name: StoreName, _ fields: inout FieldReader) -> StoreSettings? {
+        let site: SiteName? = fields.reference(fields.required("site"), to: .site)
+        let folder = fields.optional("folder")
+        let (s3, azure) = (fields.optional("s3"), fields.optional("azure"))
+        guard [folder, s3, azure].count(where: { $0 != nil }) == 1 else {
+            notes.add(fields.place, "the store '\(name)' needs exactly one of folder, s3, azure")
+            return nil
+        }
+        let kind: StoreSettings.Kind? =
+            if folder != nil {
+                fields.path(folder).map { .folder(path: $0) }
+            } else if let s3 {
+                self.s3(s3, in: fields).map { .s3($0) }
+            } else {
+                azure.flatMap { self.azure($0, in: fields) }.map { .azure($0) }
+            }
+        guard let site, let kind else { return nil }
+        return StoreSettings(name: name, site: site, kind: kind)
+    }
+
+    private func s3(_ node: YAMLNode, in outer: FieldReader) -> StoreSettings.S3? {
+        guard var fields = FieldReader(node, "s3", outer.source, notes) else { return nil }
+        let endpoint = fields.value(fields.required("endpoint"), "an https address") {
+            $0.hasPrefix("https://") || $0.hasPrefix("http://") ? $0 : nil
+        }
+        let (bucket, region) = (fields.text(fields.required("bucket")), fields.text(fields.required("region")))
+        let (access, secret) = (fields.secret(fields.required("access")), fields.secret(fields.required("secret")))
+        fields.finish()
+        guard let endpoint, let bucket, let region, let access, let secret else { return nil }
+        return StoreSettings.S3(endpoint: endpoint, bucket: bucket, region: region, access: access, secret: secret)
+    }
+
+    private func azure(_ node: YAMLNode, in outer: FieldReader) -> StoreSettings.Azure? {
+        guard var fields = FieldReader(node, "azure", outer.source, notes) else { return nil }
+        let (account, container) = (fields.text(fields.required("account")), fields.text(fields.required("container")))
+        let key = fields.secret(fields.required("key"))
+        fields.finish()
+        guard let account, let container, let key else { return nil }
+        return StoreSettings.Azure(account: account, container: container, key: key)
+    }
+
+    private func policy(_ name: PolicyName, _ fields: inout FieldReader) -> Policy? {
+        var schedule: Schedule?
+        let node = fields.required("schedule")
+        if let node, let text = fields.text(node, "a schedule") {
+            do { schedule = try Schedule(text) } catch { notes.add(fields.place(of: node), Printable.line("\(error)")) }
+        }
+        let log = fields.duration(fields.optional("log"))
+        var keep: Policy.Keep?
+        if let node = fields.optional("keep"), var inner = FieldReader(node, "keep", fields.source, notes) {
+            func number(_ key: String) -> Int? { inner.integer(inner.optional(key), 1...100_000) }
+            keep = Policy.Keep(
+                last: number("last"), hourly: number("hourly"), daily: number("daily"), weekly: number("weekly"),
+                monthly: number("monthly"), yearly: number("yearly"))
+            inner.finish()
+        }
+        let storesNode = fields.required("stores")
+        let stores: [StoreName]? = fields.list(storesNode, "stores")?.compactMap { fields.reference($0, to: .store) }
+        if let storesNode, let stores, Set(stores).count != stores.count || storesNode.sequence?.isEmpty == true {
+            notes.add(fields.place(of: storesNode), "stores must name at least one store, and each once")
+        }
+        let (lock, drill) = (fields.optional("lock"), fields.optional("drill"))
+        let policy = (lock: fields.duration(lock), drill: fields.choice(drill, Policy.Drill.self))
+        guard let schedule, let stores else { return nil }
+        return Policy(
+            name: name, schedule: schedule, log: log, keep: keep, stores: stores, lock: policy.lock, drill: policy.drill)
+    }
+
+    private func environment(_ name: EnvironmentName, _ fields: inout FieldReader) -> ClientEnvironment? {
+        let policy: PolicyName? = fields.reference(fields.required("policy"), to: .policy)
+        let objectives = fields.optional("objectives").flatMap { self.objectives($0, in: fields) } ?? Objectives()
+        return policy.map { ClientEnvironment(name: name, policy: $0, objectives: objectives) }
+    }
+
+    func objectives(_ node: YAMLNode, in outer: FieldReader) -> Objectives? {
+        guard var fields = FieldReader(node, "objectives", outer.source, notes) else { return nil }
+        defer { fields.finish() }
+        let (rpo, rto) = (fields.duration(fields.optional("rpo")), fields.duration(fields.optional("rto")))
+        let availability = fields.value(fields.optional("availability"), "percent above 0 and below 100, as 99.9") {
+            Double($0).flatMap { $0 > 0 && $0 < 100 ? $0 : nil }
+        }
+        return Objectives(rpo: rpo, rto: rto, availability: availability)
+    }
+}
+
+extension Printable {
+    /// A message that quotes a file, without control characters.
+    static func line(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.prefix(300).map { isPlain($0) ? $0 : "?" }))
+    }
+}

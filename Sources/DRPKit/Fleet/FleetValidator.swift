@@ -1,0 +1,92 @@
+/// The rules that hold across the values of a fleet; each broken one is a problem at its place.
+struct FleetValidator {
+    let fleet: Fleet
+    let notes: ReadingNotes
+
+    func check() {
+        for site in fleet.sites where site.isLocal { checkLocal(site) }
+        for site in fleet.sites where !site.isLocal {
+            guard site.folder != nil || !site.programs.isEmpty else { continue }
+            notes.add(
+                notes.place(of: "site \(site.name)"), "only a local site has a folder and programs",
+                advice: "write 'provider: local'")
+        }
+        for environment in fleet.environments {
+            check(environment.objectives, at: notes.place(of: "environment \(environment.name)"))
+        }
+        for client in fleet.clients {
+            if client.objectives != Objectives() {
+                check(fleet.objectives(of: client), at: notes.place(of: "client \(client.id)"))
+            }
+            checkServices(client)
+            checkRecovery(client)
+            checkDomains(client)
+        }
+    }
+
+    private func checkLocal(_ site: Site) {
+        let place = notes.place(of: "site \(site.name)")
+        if site.folder == nil { notes.add(place, "the local site '\(site.name)' needs 'folder'") }
+        if site.frontends.isEmpty {
+            notes.add(place, "the local site '\(site.name)' needs 'frontends'", advice: "write [{address: 127.0.0.12}]")
+        }
+    }
+
+    /// An RTO that alone breaks the month's availability.
+    private func check(_ objectives: Objectives, at place: Place) {
+        if let rto = objectives.rto, let allowed = objectives.monthlyDowntime, rto > allowed {
+            notes.add(
+                place,
+                "an rto of \(DurationText.format(rto)) alone breaks \(objectives.availability ?? 0) % of a month, "
+                    + "which allows \(DurationText.format(allowed))",
+                severity: .warning)
+        }
+    }
+
+    private func checkServices(_ client: Client) {
+        let place = notes.place(of: "client \(client.id)")
+        if client.services.mongo == nil, client.services.redis == nil {
+            notes.add(
+                place, "the client '\(client.id)' has neither mongo nor redis: there is nothing to back up",
+                severity: .warning)
+        }
+        guard let site = fleet.site(client.site), case .command = client.services.api?.launch, !site.isLocal else { return }
+        notes.add(
+            place, "the api of '\(client.id)' is a command, but its site '\(site.name)' is not local",
+            advice: "write 'image', or 'provider: local' at the site")
+    }
+
+    /// Everything that a recovery depends on must survive the loss of the client's site.
+    private func checkRecovery(_ client: Client) {
+        guard fleet.environment(client.environment)?.isProduction == true else { return }
+        let place = notes.place(of: "client \(client.id)")
+        let stores = fleet.stores(of: client)
+        if !stores.isEmpty, stores.allSatisfy({ $0.site == client.site }) {
+            notes.add(
+                place, "all backups of '\(client.id)' lie at its own site '\(client.site)' and are lost with it",
+                advice: "add a store of another site to its policy")
+        }
+        if let traffic = fleet.traffic, traffic.site == client.site, !client.domains.isEmpty {
+            notes.add(
+                place, "the DNS that '\(client.id)' is switched by stands at its own site '\(client.site)'",
+                advice: "use a server at another site")
+        }
+        if fleet.site == client.site {
+            notes.add(
+                place, "drp itself runs at the site of '\(client.id)' and is lost with it",
+                advice: "run drp at another site", severity: .warning)
+        }
+        if let notices = fleet.notices, notices.site == client.site {
+            notes.add(
+                place, "notices are sent from the site of '\(client.id)' and are lost with it",
+                advice: "send them from another site", severity: .warning)
+        }
+    }
+
+    private func checkDomains(_ client: Client) {
+        guard let zone = fleet.traffic?.dns.zone else { return }
+        for domain in client.domains where domain != zone && !domain.hasSuffix("." + zone) {
+            notes.add(notes.place(of: "domain \(domain)"), "the domain '\(domain)' is not in the zone '\(zone)'")
+        }
+    }
+}

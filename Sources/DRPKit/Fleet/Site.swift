@@ -1,0 +1,99 @@
+/// A datacenter of one provider, or a folder of this machine (`provider: local`).
+package struct Site: Sendable, Hashable {
+    package struct Bastion: Sendable, Hashable {
+        package var address: String
+        /// The program that hands out a certificate of minutes.
+        package var certificate: SecretSource?
+    }
+
+    package struct Host: Sendable, Hashable {
+        package var name: String
+        package var address: String
+        package var memory: ByteCount?
+        package var disk: ByteCount?
+    }
+
+    /// Where clients' traffic arrives.
+    package struct Frontend: Sendable, Hashable {
+        /// What DNS gets; at a local site also what the processes bind to.
+        package var address: String
+        /// HAProxy's runtime API, `host:port`.
+        package var runtime: HostPort?
+    }
+
+    package var name: SiteName
+    package var provider: String?
+    /// Kept free for failovers.
+    package var isReserve: Bool
+    package var bastion: Bastion?
+    package var hosts: [Host]
+    package var frontends: [Frontend]
+    /// The folder that is the site; only with `provider: local`, where it is required.
+    package var folder: String?
+    /// Where programs lie that are not in `PATH`, as `mongod` and `redis-server`; only with `provider: local`.
+    package var programs: [String: String]
+
+    package var isLocal: Bool { provider == "local" }
+}
+
+/// `host:port`, with an IPv6 address in brackets (RFC 3986, 3.2.2).
+package struct HostPort: Sendable, Hashable, Codable, CustomStringConvertible {
+    /// A name or an address, without brackets.
+    package var host: String
+    package var port: Int
+
+    package init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    /// - Parameter defaultPort: for text without a port; nil refuses such text.
+    package init?(_ text: String, defaultPort: Int? = nil) {
+        let host: Substring
+        var rest: Substring
+        if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
+            host = text[text.index(after: text.startIndex)..<end]
+            rest = text[text.index(after: end)...]
+            guard host.contains(":") else { return nil }
+        } else {
+            let colon = text.firstIndex(of: ":") ?? text.endIndex
+            host = text[..<colon]
+            rest = text[colon...]
+        }
+        guard NetworkText.isHost(String(host)) else { return nil }
+        guard let port = rest.isEmpty ? defaultPort : rest.removeFirst() == ":" ? NetworkText.port(rest) : nil else {
+            return nil
+        }
+        self.init(host: String(host), port: port)
+    }
+
+    package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}
+
+/// The shapes of names and addresses in a network.
+package enum NetworkText {
+    /// 1 to 253 characters of labels of 1 to 63 lower-case letters, digits and inner hyphens (RFC 1123, 2.1).
+    package static func isDomain(_ text: String) -> Bool {
+        guard (1...253).contains(text.utf8.count) else { return false }
+        return text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { SiteName(String($0)) != nil }
+    }
+
+    /// A domain, an IPv4 or an IPv6 address; coarse, since whoever connects finds out.
+    package static func isHost(_ text: String) -> Bool {
+        if text.contains(":") {
+            return (2...45).contains(text.utf8.count)
+                && text.utf8.allSatisfy {
+                    (0x30...0x3a).contains($0) || (0x41...0x46).contains($0) || (0x61...0x66).contains($0) || $0 == 0x2e
+                }
+        }
+        return isDomain(text.lowercased())
+    }
+
+    /// 1 to 65535 in decimal digits.
+    package static func port(_ text: some StringProtocol) -> Int? {
+        guard (1...5).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+            let port = Int(text), (1...65_535).contains(port)
+        else { return nil }
+        return port
+    }
+}

@@ -1,0 +1,102 @@
+internal import GRDB
+
+/// The tables of the journal, as numbered steps; a step is never edited once released.
+///
+/// SQLite's `user_version` holds the number of the newest step taken. All missing steps are taken in one transaction,
+/// so that two processes that open an old file at once do it once.
+enum Schema {
+    static var newest: Int { steps.count }
+
+    /// "drpj": tells our file from other SQLite files (sqlite.org/fileformat2.html, offset 68).
+    private static let applicationID = 0x6472_706a
+
+    static func migrate(_ db: Database, path: String) throws {
+        let version = try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+        let application = try Int.fetchOne(db, sql: "PRAGMA application_id") ?? 0
+        guard version <= newest else { throw JournalError(.newer(version: version), path) }
+        let isOurs = application == applicationID
+        let isEmpty = try Int.fetchOne(db, sql: "SELECT COUNT(*) FROM sqlite_schema") == 0
+        guard isOurs || (version == 0 && isEmpty) else {
+            throw JournalError(.damaged, path, cause: "it holds the tables of another program")
+        }
+        guard version < newest else { return }
+        for step in steps[version...] { try db.execute(sql: step) }
+        try db.execute(sql: "PRAGMA application_id = \(applicationID)")
+        try db.execute(sql: "PRAGMA user_version = \(newest)")
+    }
+
+    private static let steps = [v1]
+
+    private static let v1 = """
+        CREATE TABLE backups (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            client TEXT NOT NULL, store TEXT NOT NULL, number INTEGER,
+            started TEXT NOT NULL, finished TEXT, instant TEXT,
+            source_bytes INTEGER NOT NULL DEFAULT 0, new_bytes INTEGER NOT NULL DEFAULT 0,
+            stored_bytes INTEGER NOT NULL DEFAULT 0,
+            outcome TEXT CHECK (outcome IN ('ok', 'failed')), error_code TEXT, error TEXT
+        ) STRICT;
+        CREATE INDEX backups_client ON backups (client, started);
+
+        CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            client TEXT NOT NULL, kind TEXT NOT NULL, due TEXT NOT NULL,
+            started TEXT NOT NULL, finished TEXT,
+            outcome TEXT CHECK (outcome IN ('ok', 'failed')), error_code TEXT, error TEXT
+        ) STRICT;
+        CREATE INDEX jobs_client ON jobs (client, kind, due);
+
+        CREATE TABLE runs (
+            id TEXT PRIMARY KEY,
+            kind TEXT NOT NULL, client TEXT NOT NULL, runbook TEXT NOT NULL, runbook_hash TEXT NOT NULL,
+            mode TEXT NOT NULL CHECK (mode IN ('drill', 'real')), inputs TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('running', 'paused', 'done', 'cancelled')),
+            declared TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, pid INTEGER NOT NULL,
+            error_code TEXT, error TEXT
+        ) STRICT;
+        CREATE INDEX runs_client ON runs (client, declared);
+
+        CREATE TABLE steps (
+            run TEXT NOT NULL REFERENCES runs (id), ordinal INTEGER NOT NULL,
+            kind TEXT NOT NULL, name TEXT NOT NULL, settings TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('pending', 'active', 'failed', 'done')),
+            started TEXT, finished TEXT, notes TEXT NOT NULL DEFAULT '{}', applied TEXT, outcome TEXT,
+            PRIMARY KEY (run, ordinal), UNIQUE (run, name)
+        ) STRICT;
+
+        CREATE TABLE attempts (
+            run TEXT NOT NULL, step INTEGER NOT NULL, number INTEGER NOT NULL,
+            phase TEXT NOT NULL
+                CHECK (phase IN ('intent', 'observing', 'applying', 'observing-after', 'outcome')),
+            started TEXT NOT NULL, finished TEXT, error_code TEXT, error TEXT,
+            PRIMARY KEY (run, step, number), FOREIGN KEY (run, step) REFERENCES steps (run, ordinal)
+        ) STRICT;
+
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at TEXT NOT NULL, kind TEXT NOT NULL, client TEXT, run TEXT, step TEXT,
+            payload TEXT NOT NULL, hash BLOB NOT NULL CHECK (length(hash) = 32)
+        ) STRICT;
+        CREATE INDEX events_run ON events (run);
+        CREATE TRIGGER events_keep_update BEFORE UPDATE ON events
+            BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+        CREATE TRIGGER events_keep_delete BEFORE DELETE ON events
+            BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+        CREATE TRIGGER events_keep_replace BEFORE INSERT ON events
+            WHEN EXISTS (SELECT 1 FROM events WHERE id = NEW.id)
+            BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+
+        CREATE TABLE leases (
+            name TEXT PRIMARY KEY,
+            instance TEXT NOT NULL, fence INTEGER NOT NULL, pid INTEGER NOT NULL, pid_started TEXT NOT NULL,
+            machine TEXT NOT NULL, since TEXT NOT NULL, beat TEXT NOT NULL, held INTEGER NOT NULL
+        ) STRICT;
+
+        CREATE TABLE placements (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            client TEXT NOT NULL, site TEXT NOT NULL, epoch INTEGER NOT NULL, services TEXT NOT NULL,
+            run TEXT, at TEXT NOT NULL,
+            UNIQUE (client, epoch)
+        ) STRICT;
+        """
+}

@@ -1,0 +1,35 @@
+internal import Foundation
+internal import Glibc
+internal import Synchronization
+
+/// Named points at which a test can make the real binary die as a power cut would: with SIGKILL.
+///
+/// Active only if the environment holds `DRP_FAILPOINT=name` or `DRP_FAILPOINT=name:n`: then the process kills itself
+/// at the n-th hit of that name (the first without `n`). The variable is read once; without it, a hit is one
+/// comparison. Names: `run.step.<step>.<boundary>`, with the boundaries of `RunEngine`.
+package enum Failpoint {
+    /// Dies here if the environment says so, else returns at once. May be called from any thread.
+    package static func hit(_ name: @autoclosure () -> String) {
+        guard let armed else { return }
+        guard armed.name == name() else { return }
+        if hits.add(1, ordering: .relaxed).newValue == armed.count { kill(getpid(), SIGKILL) }
+    }
+
+    private static let hits = Atomic<Int>(0)
+    private static let armed = parse(ProcessInfo.processInfo.environment["DRP_FAILPOINT"])
+
+    struct Armed: Equatable {
+        var name: String
+        var count: Int
+    }
+
+    /// - Returns: nil for no variable, an empty one, or a count that is no positive number.
+    static func parse(_ text: String?) -> Armed? {
+        guard let text, !text.isEmpty else { return nil }
+        let parts = text.split(separator: ":", maxSplits: 1)
+        guard let name = parts.first else { return nil }
+        guard parts.count == 2 else { return Armed(name: String(name), count: 1) }
+        guard let count = Int(parts[1]), count > 0 else { return nil }
+        return Armed(name: String(name), count: count)
+    }
+}

@@ -1,0 +1,38 @@
+package import DRPKit
+
+/// A MongoDB user to make: always with `customData: {managedBy: "drp"}`, so that captures leave it out.
+package struct DatabaseUser: Sendable {
+    package var name: String
+    package var password: Secret
+    /// A role of the database `admin`.
+    package var role: String
+
+    package init(name: String, password: Secret, role: String) {
+        self.name = name
+        self.password = password
+        self.role = role
+    }
+}
+
+/// The few acts on new database servers that a deployer needs. Every call has a deadline of its own
+/// (10 s unless said) and throws an error of its implementation, which conforms to `DRPError`.
+package protocol DatabaseAdministrator: Sendable {
+    /// Whether a mongod answers there, without credentials. A refused connection is `false`, not an error.
+    func mongoAnswers(host: String, port: Int) async throws -> Bool
+
+    /// Makes the server the one member `host:port` of the replica set `name` and waits (30 s) until it is
+    /// a writable primary. Works without credentials through the localhost exception while there is no user.
+    /// Twice is once: with users in place it only waits (`hello` needs no credentials).
+    func initiateReplicaSet(host: String, port: Int, name: String) async throws
+
+    /// Makes those of `users` that do not exist, in the database `admin`. The first has the role `root`: it is
+    /// made through the localhost exception, and makes the others. Twice is once: if the first can log in
+    /// with its password, it exists.
+    func createUsers(host: String, port: Int, users: [DatabaseUser]) async throws
+
+    /// Whether any database other than `admin`, `config` and `local` exists.
+    func mongoHoldsData(uri: Secret) async throws -> Bool
+
+    /// The number of keys in all databases of a Redis; nil if nothing answers there (refused, or loading).
+    func redisKeyCount(uri: Secret) async throws -> Int?
+}

@@ -1,0 +1,258 @@
+package import DRPKit
+package import Foundation
+
+/// What a run has come to.
+package struct RunReport: Sendable, Codable, Hashable {
+    package var run: RunEntry
+    package var steps: [StepEntry]
+    package var attempts: [AttemptEntry]
+
+    /// nil unless the run waits or was given up.
+    package var error: RunError? {
+        guard run.state == .paused else { return nil }
+        let step = steps.first { $0.state == .failed }?.name ?? "?"
+        let last = attempts.last { $0.error != nil }
+        let fault = Fault(code: last?.errorCode ?? .stepFailed, text: last?.error ?? run.error ?? "it failed")
+        return RunError(.paused(step: step, fault), run: run.id)
+    }
+}
+
+/// What a run says while it works, for those who look on.
+package struct RunProgress: Sendable, Hashable {
+    package enum News: Sendable, Hashable {
+        case began(attempt: Int)
+        /// Words of the step itself.
+        case says(String)
+        /// `apply` was not needed.
+        case wasDone
+        case done(StepOutcome)
+        case failed(Fault, retryAfter: Duration?)
+    }
+
+    package var run: RunID
+    package var step: String
+    /// From 0, of `count`.
+    package var ordinal: Int
+    package var count: Int
+    package var news: News
+}
+
+/// Carries out runs: asks `RunState` what to do, writes it down, does it. Decides nothing of the domain.
+///
+/// One run holds the leases `run/ID` and `client/CLIENT` while a process works on it. A journal that cannot be written
+/// ends the work at once, as a crash would. A step that does not end when its task is cancelled also holds up the
+/// deadline: the run never goes on while a step may still be acting.
+package struct RunEngine: Sendable {
+    let journal: Journal
+    let catalog: StepCatalog
+    let clock: any WallClock
+    let progress: @Sendable (RunProgress) -> Void
+    private let beatEvery = Duration.seconds(15)
+
+    package init(
+        journal: Journal, catalog: StepCatalog, clock: any WallClock,
+        progress: @escaping @Sendable (RunProgress) -> Void = { _ in }
+    ) {
+        self.journal = journal
+        self.catalog = catalog
+        self.clock = clock
+        self.progress = progress
+    }
+
+    /// What would be done, step by step, without doing it.
+    /// - Throws: `RunbookError` for missing inputs; what a step's `plan` throws.
+    package func plan(
+        _ runbook: Runbook, client: ClientID, inputs: [String: String], mode: RunMode = .real
+    ) async throws -> [StepPlan] {
+        let resolved = try runbook.resolved(with: inputs)
+        let id = RunID(declared: clock.now, client: client, runbook: runbook.name, salt: 0)
+        var plans: [StepPlan] = []
+        for step in resolved.steps {
+            guard let entry = catalog[step.kind] else { throw RunError(.unknownStep(kind: step.kind), run: id) }
+            let context = StepContext(
+                run: id, client: client, mode: mode, declared: clock.now, step: step.name, inputs: inputs,
+                settings: step.settings, clock: clock, deadline: clock.now.advanced(by: step.deadline))
+            var plan = try await entry.make().plan(context)
+            plan.name = step.name
+            plan.kind = step.kind
+            plan.predictedSeconds = Self.prediction(from: try await journal.durations(ofStepKind: step.kind))
+            plans.append(plan)
+        }
+        return plans
+    }
+
+    /// The median; nil under three.
+    static func prediction(from seconds: [TimeInterval]) -> Double? {
+        guard seconds.count >= 3 else { return nil }
+        let sorted = seconds.sorted()
+        let middle = sorted.count / 2
+        return sorted.count.isMultiple(of: 2) ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
+    }
+
+    /// What to do with runs of the client that are not finished.
+    package enum UnfinishedRuns: Sendable, Hashable {
+        case refuse
+        /// They are cancelled, on record. What their steps did stays as it is.
+        case supersede
+    }
+
+    /// Begins a run and works on it until it is done or waits.
+    /// - Parameter declared: when the clock of the RTO started; now without it.
+    /// - Returns: also when a step failed: then `report.error` says so.
+    /// - Throws: `RunbookError`; `JournalError.leased` if another process works on this client;
+    ///   `RunError.unfinished`; `CancellationError`, after the run was paused on record.
+    package func start(
+        _ runbook: Runbook, client: ClientID, inputs: [String: String], mode: RunMode = .real, declared: Date? = nil,
+        unfinished: UnfinishedRuns = .refuse
+    ) async throws -> RunReport {
+        let resolved = try runbook.resolved(with: inputs)
+        let now = clock.now
+        let salt = withUnsafeBytes(of: UUID().uuid) { $0.loadUnaligned(as: UInt16.self) }
+        let id = RunID(declared: declared ?? now, client: client, runbook: runbook.name, salt: salt)
+        let run = RunEntry(
+            id: id, kind: runbook.name, client: client, runbook: runbook.name, runbookHash: runbook.sha256, mode: mode,
+            inputs: inputs, declared: declared ?? now, started: now)
+        let steps = resolved.steps.enumerated().map { ordinal, step in
+            StepEntry(
+                run: id, ordinal: ordinal, kind: step.kind, name: step.name, settings: StepOrder(step).json)
+        }
+        return try await holdingLeases(run: id, client: client) { lease in
+            try await settleUnfinished(of: client, for: id, unfinished)
+            try await journal.begin(run, steps: steps, holding: lease)
+            return try await work(on: id, holding: lease)
+        }
+    }
+
+    /// Goes on with a run whose process died or that waits, from what the journal holds; the runbook's file is not
+    /// read again.
+    /// - Throws: as `start`; `RunError.ended` and `.missing`.
+    package func resume(_ id: RunID) async throws -> RunReport {
+        guard let run = try await journal.run(id) else { throw RunError(.missing, run: id) }
+        return try await holdingLeases(run: id, client: run.client) { lease in
+            // Read again under the lease: somebody else may have finished it in between.
+            guard let run = try await journal.run(id), run.state.isOpen else {
+                throw RunError(.ended(try await journal.run(id)?.state ?? .done), run: id)
+            }
+            try await journal.reopen(run.id, holding: lease)
+            return try await work(on: id, holding: lease)
+        }
+    }
+
+    /// Gives a run up, on record; what its steps did stays as it is.
+    package func cancel(_ id: RunID, reason: String) async throws {
+        let lease = try await journal.acquireLease(Journal.leaseName(of: id))
+        do { try await journal.cancel(id, reason: reason, holding: lease) } catch {
+            try await journal.release(lease)
+            throw error
+        }
+        try await journal.release(lease)
+    }
+
+    package func report(on id: RunID) async throws -> RunReport {
+        guard let run = try await journal.run(id) else { throw RunError(.missing, run: id) }
+        return RunReport(
+            run: run, steps: try await journal.steps(of: id), attempts: try await journal.attempts(of: id))
+    }
+
+    private func settleUnfinished(of client: ClientID, for new: RunID, _ rule: UnfinishedRuns) async throws {
+        for run in try await journal.openRuns(client: client) {
+            guard rule == .supersede else { throw RunError(.unfinished, run: run.id) }
+            try await cancel(run.id, reason: "superseded by \(new)")
+        }
+    }
+
+    private func work(on id: RunID, holding lease: LeaseEntry) async throws -> RunReport {
+        let report = try await report(on: id)
+        var worker = try RunWorker(engine: self, report: report, lease: lease)
+        try await worker.work()
+        return try await self.report(on: id)
+    }
+
+    /// Runs `body` while this process holds the leases of run and client, and says so every 15 s.
+    private func holdingLeases(
+        run: RunID, client: ClientID, _ body: @escaping @Sendable (_ run: LeaseEntry) async throws -> RunReport
+    ) async throws -> RunReport {
+        let clientLease = try await journal.acquireLease("client/\(client)")
+        let runLease: LeaseEntry
+        do { runLease = try await journal.acquireLease(Journal.leaseName(of: run)) } catch {
+            await release([clientLease])
+            throw error
+        }
+        do {
+            let report = try await beating([clientLease, runLease]) { try await body(runLease) }
+            await release([runLease, clientLease])
+            return report
+        } catch {
+            await release([runLease, clientLease])
+            throw error
+        }
+    }
+
+    private func beating(
+        _ leases: [LeaseEntry], _ body: @escaping @Sendable () async throws -> RunReport
+    ) async throws -> RunReport {
+        try await withThrowingTaskGroup(of: RunReport?.self) { group in
+            group.addTask { try await body() }
+            group.addTask {
+                while true {
+                    try await clock.sleep(for: beatEvery)
+                    for lease in leases { try await beat(lease) }
+                }
+            }
+            defer { group.cancelAll() }
+            // The heartbeat never returns: what comes first is the report, or the first error of either.
+            while let report = try await group.next() { if let report { return report } }
+            throw CancellationError()
+        }
+    }
+
+    /// Only a lost lease ends the run; a journal that is busy gets the next beat.
+    private func beat(_ lease: LeaseEntry) async throws {
+        do { try await journal.beat(lease) } catch let error as JournalError where error.reason != .leaseLost {}
+    }
+
+    /// Also when this task is cancelled: hence the task of its own. A lease that cannot be given back ends with the
+    /// process, so a failure here must not hide what the run came to.
+    private func release(_ leases: [LeaseEntry]) async {
+        let journal = journal
+        await Task {
+            for lease in leases { try? await journal.release(lease) }
+        }.value
+    }
+}
+
+/// A step's settings as the journal keeps them: with the rule beside them, so that a resume needs no runbook.
+struct StepOrder: Sendable {
+    var settings: StepSettings
+    var deadline: Duration
+    var retries: Int
+
+    init(_ step: Runbook.Step) {
+        settings = step.settings
+        deadline = step.deadline
+        retries = step.retries
+    }
+
+    init?(json: JSONValue) {
+        guard let object = json.object, let values = object["settings"]?.object,
+            let seconds = object["deadline"]?.integer, let retries = object["retries"]?.integer
+        else { return nil }
+        settings = StepSettings(values)
+        deadline = .seconds(seconds)
+        self.retries = Int(clamping: retries)
+    }
+
+    var json: JSONValue {
+        [
+            "settings": .object(settings.values), "deadline": .integer(deadline.components.seconds),
+            "retries": .integer(Int64(retries)),
+        ]
+    }
+}
+
+extension Date {
+    func advanced(by duration: Duration) -> Date {
+        let (seconds, attoseconds) = duration.components
+        return addingTimeInterval(TimeInterval(seconds) + TimeInterval(attoseconds) / 1e18)
+    }
+}

@@ -1,0 +1,89 @@
+package import DRPKit
+
+/// The shape of one setting of a step.
+package enum SettingType: Sendable, Hashable {
+    case text
+    /// `30s`, `5m`, `1h`, `7d`.
+    case duration
+    /// `64MiB`, `1GB`.
+    case size
+    case integer
+    /// `true` or `false`.
+    case boolean
+    /// One of these words.
+    case choice([String])
+    /// A list of texts.
+    case list
+
+    /// For messages and the reference page.
+    package var inWords: String {
+        switch self {
+        case .text: "text"
+        case .duration: "a duration such as 30s, 5m, 1h"
+        case .size: "a size such as 64MiB"
+        case .integer: "a whole number"
+        case .boolean: "true or false"
+        case .choice(let words): "one of \(words.joined(separator: ", "))"
+        case .list: "a list of texts"
+        }
+    }
+}
+
+/// One setting that a step kind knows.
+package struct SettingSpec: Sendable, Hashable {
+    package enum Presence: Sendable, Hashable { case required, optional }
+
+    package var name: String
+    package var type: SettingType
+    package var presence: Presence
+    /// One sentence for the reference page.
+    package var about: String
+
+    package init(_ name: String, _ type: SettingType, _ presence: Presence = .optional, about: String) {
+        self.name = name
+        self.type = type
+        self.presence = presence
+        self.about = about
+    }
+}
+
+/// What the validator knows of a step kind.
+package struct StepSchema: Sendable, Hashable {
+    package var settings: [SettingSpec]
+    package var deadline: Duration
+    package var retries: Int
+
+    package init(settings: [SettingSpec], deadline: Duration, retries: Int) {
+        self.settings = settings
+        self.deadline = deadline
+        self.retries = retries
+    }
+}
+
+/// The settings of one step with the inputs put in; every value has been checked against the schema. As JSON, for the
+/// journal: durations and sizes stay text, as written.
+package struct StepSettings: Sendable, Hashable {
+    package var values: [String: JSONValue]
+
+    package init(_ values: [String: JSONValue] = [:]) { self.values = values }
+
+    package func text(_ name: String) -> String? { values[name]?.text }
+    package func duration(_ name: String) -> Duration? { values[name]?.text.flatMap(RunbookDuration.parse) }
+    package func size(_ name: String) -> ByteCount? { values[name]?.text.flatMap { ByteCount($0) } }
+    package func integer(_ name: String) -> Int64? { values[name]?.integer }
+    package func boolean(_ name: String) -> Bool? { values[name]?.boolean }
+    package func list(_ name: String) -> [String]? { values[name]?.list?.compactMap(\.text) }
+}
+
+/// Durations as they stand in a runbook: a whole number and one of `s m h d`.
+package enum RunbookDuration {
+    /// - Returns: nil for another form, and for more than ten years.
+    package static func parse(_ text: String) -> Duration? {
+        let factors: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
+        guard let unit = text.last, let factor = factors[unit], text.utf8.count <= 10,
+            text.dropLast().utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int64(text.dropLast()),
+            number * factor <= 3650 * 86_400
+        else { return nil }
+        return .seconds(number * factor)
+    }
+}

@@ -1,0 +1,74 @@
+internal import Backup
+internal import DRPKit
+internal import Foundation
+
+/// Asks the client's API where DNS now leads, and goes on asking for a while: the end of the RTO's clock is its first good answer.
+package struct ProbeStep: Step {
+    package static let kind = "probe"
+    package static let schema = [
+        SettingSpec("for", .duration, .optional, about: "How long it must answer without a miss; 5s without this.")
+    ]
+    package static let rule = StepRule(deadline: .seconds(120), retries: 2)
+
+    let world: StepWorld
+
+    package func plan(_ context: StepContext) async throws -> StepPlan {
+        let client = try world.client(context)
+        let lines = client.domains.map { "GET http://\($0):\(client.services.api?.port ?? 80)/ must answer as \(client.id)" }
+        return StepPlan(name: context.step, kind: Self.kind, lines: lines.isEmpty ? ["no domains"] : lines)
+    }
+
+    package func observe(_ context: StepContext) async throws -> Observation { seen(context) }
+
+    package func apply(_ context: StepContext) async throws -> StepOutcome {
+        let client = try world.client(context)
+        guard let domain = client.domains.first, let port = client.services.api?.port else { return [:] }
+        let check = HTTPCheck(world.http)
+        let address = try await address(context, domain)
+        let first = try await firstAnswer(context, check, domain, port, address)
+        let serving = world.clock.now
+        // A second attempt must not move the moment from which the client was served.
+        if context.notes["serving"] == nil { try await context.note("serving", .text(JournalDate.text(serving))) }
+        let end = serving.addingTimeInterval(seconds(context.settings.duration("for") ?? .seconds(5)))
+        var asked: Int64 = 1
+        while world.clock.now < end {
+            try await world.clock.sleep(for: .milliseconds(500))
+            _ = try await check.run(domain: domain, port: port, address: address, client: client.id)
+            asked += 1
+        }
+        return [
+            "serving": context.notes["serving"] ?? .text(JournalDate.text(serving)), "asked": .integer(asked),
+            "url": .text(first.url), "address": .text(address), "status": .integer(Int64(first.status)),
+            "body": .text(first.body),
+        ]
+    }
+
+    package func undo(_ context: StepContext) async throws {}
+
+    /// What a client's browser would be told: asked of the zone's server, not taken from the fleet file.
+    private func address(_ context: StepContext, _ domain: String) async throws -> String {
+        let record = try await world.requireTraffic(context).records.read(domain)
+        guard let address = record.addresses.first else {
+            throw StepError(context, .refused, "\(domain) has no address")
+        }
+        return address
+    }
+
+    /// An API may need a moment with its new data; what it says last is the error.
+    private func firstAnswer(
+        _ context: StepContext, _ check: HTTPCheck, _ domain: String, _ port: Int, _ address: String
+    ) async throws -> HTTPCheck.Outcome {
+        while true {
+            do {
+                return try await check.run(
+                    domain: domain, port: port, address: address, client: context.client, deadline: .seconds(5))
+            } catch let error as any DRPError {
+                let left = context.deadline.timeIntervalSince(world.clock.now)
+                guard left > 10 else { throw error }
+                try await world.clock.sleep(for: .milliseconds(250))
+            }
+        }
+    }
+
+    private func seconds(_ duration: Duration) -> TimeInterval { TimeInterval(duration.components.seconds) }
+}

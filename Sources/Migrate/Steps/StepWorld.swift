@@ -1,0 +1,205 @@
+package import Backup
+package import DRPKit
+internal import Foundation
+package import Logging
+
+/// What the steps act through; made once for a command, in its composition.
+package struct StepWorld: Sendable {
+    /// The records of clients' domains.
+    package struct Traffic: Sendable {
+        package var records: any TrafficSwitch
+        package var authorities: AuthorityCheck
+        package var ttl: Duration
+
+        package init(records: any TrafficSwitch, authorities: AuthorityCheck, ttl: Duration) {
+            self.records = records
+            self.authorities = authorities
+            self.ttl = ttl
+        }
+    }
+
+    package var fleet: Fleet
+    package var journal: Journal
+    package var clock: any WallClock
+    package var resolver: SecretResolver
+    /// Opens backups; nil in commands that only look.
+    package var identity: RecoveryIdentity?
+    package var store: @Sendable (StoreSettings) throws -> any ObjectStore
+    package var deployer: @Sendable (Site) throws -> any Deployer
+    /// nil if the fleet file has no `traffic`.
+    package var traffic: Traffic?
+    package var http: any HTTPClient
+    package var logger: Logger
+    package var progress: @Sendable (ServiceProgress) -> Void
+
+    package init(
+        fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver, identity: RecoveryIdentity?,
+        store: @escaping @Sendable (StoreSettings) throws -> any ObjectStore,
+        deployer: @escaping @Sendable (Site) throws -> any Deployer, traffic: Traffic?, http: any HTTPClient,
+        logger: Logger, progress: @escaping @Sendable (ServiceProgress) -> Void
+    ) {
+        self.fleet = fleet
+        self.journal = journal
+        self.clock = clock
+        self.resolver = resolver
+        self.identity = identity
+        self.store = store
+        self.deployer = deployer
+        self.traffic = traffic
+        self.http = http
+        self.logger = logger
+        self.progress = progress
+    }
+
+    /// The steps of this version.
+    package var catalog: StepCatalog {
+        var catalog = StepCatalog()
+        catalog.add { PreflightStep(world: self) }
+        catalog.add { DeployStep(world: self) }
+        catalog.add { RestoreStep(world: self) }
+        catalog.add { VerifyStep(world: self) }
+        catalog.add { SwitchStep(world: self) }
+        catalog.add { ProbeStep(world: self) }
+        catalog.add { NotifyStep(world: self) }
+        return catalog
+    }
+}
+
+// MARK: - What several steps ask
+
+extension StepWorld {
+    func client(_ context: StepContext) throws -> Client {
+        guard let client = fleet.client(context.client) else {
+            throw StepError(context, .settings, "the fleet file has no client \(context.client)")
+        }
+        return client
+    }
+
+    func targetSite(_ context: StepContext) throws -> Site {
+        let text = context.inputs["target"] ?? ""
+        guard let name = SiteName(text), let site = fleet.site(name) else {
+            throw StepError(context, .settings, "the fleet file has no site '\(text)'")
+        }
+        guard !site.frontends.isEmpty else {
+            throw StepError(context, .settings, "site \(name) has no frontends, so traffic cannot be sent there")
+        }
+        return site
+    }
+
+    func place(_ client: Client) async throws -> ClientPlace {
+        try ClientPlace(client, placement: try await journal.placement(of: client.id))
+    }
+
+    func writerKeys(_ client: Client) throws -> WriterKeys {
+        try WriterKeys.read(WriterKeys.path(of: client.id, state: fleet.state))
+    }
+
+    /// A backup and the store that has it.
+    struct FoundBackup: Sendable {
+        var manifest: Manifest
+        var store: StoreName
+        var repository: Repository
+    }
+
+    /// Finds a backup in the first store of the client's policy that has it; for `latest`, the newest of all stores.
+    /// - Parameter at: `latest` or a backup's number.
+    func backup(_ context: StepContext, _ client: Client, at: String) async throws -> FoundBackup {
+        guard at == "latest" || Int(at) != nil else {
+            throw StepError(context, .settings, "'\(at)' is neither latest nor a backup's number")
+        }
+        let keys = try writerKeys(client)
+        var best: FoundBackup?
+        var firstError: (any Error)?
+        for settings in fleet.stores(of: client) {
+            do {
+                let repository = try await Repository(store: try store(settings), keys: keys)
+                let manifest: Manifest? =
+                    if let number = Int(at) { try await repository.manifest(number) } else { try await repository.latest() }
+                guard let manifest, best.map({ $0.manifest.instant < manifest.instant }) ?? true else { continue }
+                best = FoundBackup(manifest: manifest, store: settings.name, repository: repository)
+            } catch {
+                if firstError == nil { firstError = error }
+            }
+        }
+        if let best { return best }
+        throw firstError
+            ?? RepositoryError(.missing, "a backup of \(client.id)", cause: "no store holds one yet")
+    }
+
+    /// The reader of a backup that `restore` has noted.
+    func restored(_ context: StepContext, _ client: Client) async throws -> (FoundBackup, BackupReader) {
+        guard let number = context.outcomes["restore"]?.integer("backup") else {
+            throw StepError(context, .order, "it needs the outcome of a step 'restore' before it")
+        }
+        let found = try await backup(context, client, at: "\(number)")
+        return (found, try await reader(context, found))
+    }
+
+    func reader(_ context: StepContext, _ backup: FoundBackup) async throws -> BackupReader {
+        guard let identity else {
+            throw StepError(context, .identity, "opening a backup needs a recovery identity")
+        }
+        return try await backup.repository.reader(try await backup.repository.rootKey(identity))
+    }
+
+    func deployment(_ context: StepContext) throws -> Deployment {
+        guard let json = context.outcomes["deploy"]?["deployment"] else {
+            throw StepError(context, .order, "it needs the outcome of a step 'deploy' before it")
+        }
+        return try json.decode(Deployment.self)
+    }
+
+    /// The databases of a deployment, as drp itself reaches them.
+    func databases(_ deployment: Deployment) async throws -> ClientDatabases {
+        let services = Services(
+            api: nil, mongo: Services.Mongo(uri: .file(path: deployment.secretFiles.mongoForDRP), ca: nil),
+            redis: Services.Redis(uri: .file(path: deployment.secretFiles.redisForDRP), ca: nil, role: .store))
+        return try await ClientDatabases(services, side: .target, resolver: resolver)
+    }
+
+    func requireTraffic(_ context: StepContext) throws -> Traffic {
+        guard let traffic else {
+            throw StepError(context, .settings, "the fleet file has no `traffic`, so records cannot be changed")
+        }
+        return traffic
+    }
+}
+
+/// A step that cannot do its work as it was asked.
+package struct StepError: DRPError, Equatable {
+    package enum Reason: Sendable, Equatable {
+        /// The fleet file or the runbook lacks something.
+        case settings
+        /// A step that must come before is not in the runbook.
+        case order
+        case identity
+        /// The target's place or the client's records are not as they must be.
+        case refused
+    }
+
+    package var reason: Reason
+    package var step: String
+    package var text: String
+
+    init(_ context: StepContext, _ reason: Reason, _ text: String) {
+        self.reason = reason
+        step = context.step
+        self.text = text
+    }
+
+    package var code: ErrorCode {
+        switch reason {
+        case .settings: .fleetInvalid
+        case .order: .runbookInvalid
+        case .identity: .identityInvalid
+        case .refused: .stepFailed
+        }
+    }
+
+    package var message: String { "step \(step): \(text)" }
+}
+
+extension Step {
+    /// For steps that leave no trace in the world: what `apply` found in this run counts.
+    func seen(_ context: StepContext) -> Observation { context.applied.map { .done($0) } ?? .notDone }
+}

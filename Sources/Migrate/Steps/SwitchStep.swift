@@ -1,0 +1,119 @@
+internal import Backup
+internal import DRPKit
+internal import Foundation
+
+/// Sends the client's domains to the target: compare and set on our own records, until every authority serves them. Then the
+/// journal says that the client lives there.
+package struct SwitchStep: Step {
+    package static let kind = "switch"
+    package static let schema: [SettingSpec] = []
+    package static let rule = StepRule(deadline: .seconds(300), retries: 2)
+
+    let world: StepWorld
+
+    package func plan(_ context: StepContext) async throws -> StepPlan {
+        let client = try world.client(context)
+        let addresses = try world.targetSite(context).frontends.map(\.address).joined(separator: ", ")
+        var lines: [String] = []
+        for domain in client.domains {
+            let record = try await world.requireTraffic(context).records.read(domain)
+            lines.append("\(domain): \(record) -> \(addresses)")
+        }
+        return StepPlan(name: context.step, kind: Self.kind, lines: lines.isEmpty ? ["no domains"] : lines)
+    }
+
+    package func observe(_ context: StepContext) async throws -> Observation {
+        let client = try world.client(context)
+        let site = try world.targetSite(context)
+        let owner = try owner(context, site)
+        var domains: [JSONValue] = []
+        for domain in client.domains {
+            let record = try await world.requireTraffic(context).records.read(domain)
+            guard record.owner == owner, record.addresses == Self.addresses(site) else { return .notDone }
+            domains.append(try Self.line(domain, before: context.notes["before \(domain)"], after: record, site, asked: 0))
+        }
+        guard let placement = try await world.journal.placement(of: client.id), placement.run == context.run else {
+            return .notDone
+        }
+        // What the authorities said stands in what `apply` returned; the records alone do not tell it.
+        return .done(context.applied ?? ["domains": .list(domains)])
+    }
+
+    package func apply(_ context: StepContext) async throws -> StepOutcome {
+        let client = try world.client(context)
+        let site = try world.targetSite(context)
+        let deployment = try world.deployment(context)
+        let owner = try owner(context, site)
+        let addresses = Self.addresses(site)
+        var domains: [JSONValue] = []
+        for domain in client.domains {
+            let traffic = try world.requireTraffic(context)
+            let found = try await traffic.records.read(domain)
+            // Kept before the change, and not overwritten by what a second attempt finds: the way back.
+            if context.notes["before \(domain)"] == nil {
+                try await context.note("before \(domain)", try JSONValue(encoding: found))
+            }
+            let ttl = Int(traffic.ttl.components.seconds)
+            let outcome = try await traffic.records.switchOver(
+                domain, from: try await expected(context, client, found), to: addresses, owner: owner, ttlSeconds: ttl)
+            context.progress("\(domain): \(outcome.before) -> \(outcome.after)")
+            let answers = try await traffic.authorities.ask(domain, until: addresses, deadline: .seconds(60))
+            try AuthorityCheck.requireAgreement(answers, domain: domain)
+            let before = try context.notes["before \(domain)"] ?? JSONValue(encoding: found)
+            domains.append(try Self.line(domain, before: before, after: outcome.after, site, asked: answers.count))
+        }
+        let services = PlacedServices(
+            mongo: client.services.mongo == nil ? nil : deployment.secretFiles.mongoForDRP,
+            redis: client.services.redis == nil ? nil : deployment.secretFiles.redisForDRP)
+        try await world.journal.place(
+            client: client.id, site: site.name, epoch: Int64(owner.epoch), services: try JSONValue(encoding: services),
+            run: context.run)
+        return ["domains": .list(domains)]
+    }
+
+    /// Puts back what stood there before, as a change of its own with a higher epoch: nothing that others wrote is touched.
+    package func undo(_ context: StepContext) async throws {
+        let client = try world.client(context)
+        let owner = try owner(context, try world.targetSite(context))
+        for domain in client.domains {
+            guard let note = context.notes["before \(domain)"] else { continue }
+            let before = try note.decode(TrafficRecord.self)
+            let traffic = try world.requireTraffic(context)
+            let found = try await traffic.records.read(domain)
+            guard found.owner == owner, !before.addresses.isEmpty else { continue }
+            let back = OwnerRecord(client: owner.client, site: before.owner?.site ?? client.site, epoch: owner.epoch + 1)
+            _ = try await traffic.records.switchOver(
+                domain, from: found, to: before.addresses, owner: back, ttlSeconds: max(1, before.ttlSeconds))
+        }
+    }
+
+    /// A record without our mark is taken over only from the place where the client is known to live.
+    private func expected(
+        _ context: StepContext, _ client: Client, _ found: TrafficRecord
+    ) async throws -> TrafficRecord {
+        guard found.owner == nil, !found.addresses.isEmpty else { return found }
+        let place = try await world.place(client)
+        let known = world.fleet.site(place.site)?.frontends.map(\.address) ?? []
+        return TrafficRecord(addresses: known, ttlSeconds: found.ttlSeconds, owner: nil)
+    }
+
+    private func owner(_ context: StepContext, _ site: Site) throws -> OwnerRecord {
+        guard let facts = context.outcomes["preflight"], let text = facts.text("uuid"), let uuid = UUID(uuidString: text),
+            let epoch = facts.integer("epoch")
+        else { throw StepError(context, .order, "it needs the outcome of a step 'preflight' before it") }
+        return OwnerRecord(client: uuid, site: site.name, epoch: Int(epoch))
+    }
+
+    private static func addresses(_ site: Site) -> [String] { site.frontends.map(\.address).sorted() }
+
+    private static func line(
+        _ domain: String, before: JSONValue?, after: TrafficRecord, _ site: Site, asked: Int
+    ) throws -> JSONValue {
+        let before = try before?.decode(TrafficRecord.self)
+        return [
+            "domain": .text(domain), "before": .list((before?.addresses ?? []).map { .text($0) }),
+            "after": .list(after.addresses.map { .text($0) }), "ttl": .integer(Int64(after.ttlSeconds)),
+            "authorities": .integer(Int64(asked)),
+        ]
+    }
+}

@@ -1,0 +1,40 @@
+internal import Backup
+internal import DRPKit
+internal import Foundation
+
+/// Reads the target back and compares it with the backup, line by line. A difference stops the run before any traffic moves.
+package struct VerifyStep: Step {
+    package static let kind = "verify"
+    package static let schema = [
+        SettingSpec("content", .choice(["exact"]), .optional, about: "Every document and key is compared by digest.")
+    ]
+    package static let rule = StepRule(deadline: .seconds(3600), retries: 1)
+
+    let world: StepWorld
+
+    package func plan(_ context: StepContext) async throws -> StepPlan {
+        StepPlan(
+            name: context.step, kind: Self.kind,
+            lines: ["count, digest, options and indexes of every collection and database, read back from the target"])
+    }
+
+    package func observe(_ context: StepContext) async throws -> Observation { seen(context) }
+
+    package func apply(_ context: StepContext) async throws -> StepOutcome {
+        let client = try world.client(context)
+        let (backup, reader) = try await world.restored(context, client)
+        let restore = ClientRestore(
+            client: client.id, manifest: backup.manifest, source: reader,
+            target: try await world.databases(try world.deployment(context)), clock: world.clock)
+        let comparison = try await restore.compare(progress: world.progress)
+        guard comparison.isEqual else { throw TargetError(client: client.id, differs: comparison) }
+        context.progress(comparison.summary)
+        return [
+            "summary": .text(comparison.summary), "compared": .integer(Int64(comparison.lines.count)),
+            "collections": .integer(Int64(comparison.collections)), "documents": .integer(comparison.documents),
+            "keys": .integer(comparison.keys), "expiringKeys": .integer(comparison.expiringKeys),
+        ]
+    }
+
+    package func undo(_ context: StepContext) async throws {}
+}

@@ -1,0 +1,207 @@
+internal import ArgumentParser
+internal import Backup
+internal import DRPKit
+internal import Foundation
+
+struct BackupCommands: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "backup", abstract: "Take, list, show and verify backups.",
+        subcommands: [Run.self, List.self, Show.self, Verify.self])
+
+    struct Run: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Back up clients now.",
+            discussion: """
+                Examples:
+                  drp backup run acme
+                  drp backup run --all --json
+
+                A backup goes to every store of the client's policy. What the repository has already is not stored again.
+                """)
+
+        @Argument(help: ArgumentHelp("Clients, in order of their priority.", valueName: "client"))
+        var clients: [ClientID] = []
+
+        @Flag(name: .long, help: "All clients of the fleet.")
+        var all = false
+
+        @OptionGroup var common: CommonOptions
+
+        func validate() throws {
+            if clients.isEmpty != all { throw ValidationError("Name the clients, or give --all.") }
+        }
+
+        func run() async throws {
+            let display = ProgressDisplay(json: common.json)
+            let composition = try await common.composition(progress: display)
+            var answer = BackupRunAnswer()
+            for client in try composition.clients(clients) {
+                let began = composition.clock.now
+                do {
+                    let results = try await composition.backupJob.run(client, progress: composition.progress)
+                    display.end()
+                    let seconds = composition.clock.now.timeIntervalSince(began)
+                    answer.add(client.id, results, seconds: seconds)
+                } catch {
+                    display.end()
+                    if clients.count == 1 { throw error }
+                    answer.fail(client.id, error)
+                }
+            }
+            try Output.answer(answer, json: common.json)
+            if let code = answer.code { throw ExitStatus(code) }
+        }
+    }
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List the backups that the stores hold.",
+            discussion: """
+                Examples:
+                  drp backup list
+                  drp backup list acme --json
+                """)
+
+        @Argument(help: ArgumentHelp("Clients; all without any.", valueName: "client"))
+        var clients: [ClientID] = []
+
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws {
+            let composition = try await common.composition()
+            var answer = BackupListAnswer()
+            for client in try composition.clients(clients) {
+                for settings in composition.fleet.stores(of: client) {
+                    do {
+                        let list = try await composition.repository(of: client, in: settings).backups()
+                        answer.add(client.id, settings.name, list)
+                    } catch {
+                        answer.problems.append(BackupProblem(client: client.id, store: settings.name, error))
+                    }
+                }
+            }
+            try Output.answer(answer, json: common.json)
+            if let code = answer.problems.first?.code {
+                throw ExitStatus(answer.backups.isEmpty ? code : .partial)
+            }
+        }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show what one backup holds.",
+            discussion: """
+                Examples:
+                  drp backup show acme/12
+                  drp backup show acme/latest --json
+                """)
+
+        @Argument(help: ArgumentHelp("CLIENT/NUMBER or CLIENT/latest.", valueName: "backup"))
+        var backup: BackupReference
+
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws {
+            let composition = try await common.composition()
+            let found = try await composition.find(backup)
+            try Output.answer(BackupShowAnswer(found.manifest, store: found.store), json: common.json)
+        }
+    }
+
+    struct Verify: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Check that backups are whole.",
+            discussion: """
+                Examples:
+                  drp backup verify acme
+                  drp backup verify --read-data --identity recovery.key
+
+                Without --read-data, every object is checked against its name and opened as far as the writer's keys go. With
+                it, every chunk is decrypted too, and ids and digests are computed again.
+                """)
+
+        @Argument(help: ArgumentHelp("Clients; all without any.", valueName: "client"))
+        var clients: [ClientID] = []
+
+        @Flag(name: .long, help: "Decrypt and check all content; needs --identity.")
+        var readData = false
+
+        @Option(name: .long, help: ArgumentHelp("The recovery identity that opens backups.", valueName: "file"))
+        var identity: String?
+
+        @OptionGroup var common: CommonOptions
+
+        func validate() throws {
+            if readData && identity == nil { throw ValidationError("--read-data needs --identity FILE.") }
+        }
+
+        func run() async throws {
+            let display = ProgressDisplay(json: common.json)
+            let composition = try await common.composition(identity: identity, progress: display)
+            var answer = VerifyAnswer()
+            for client in try composition.clients(clients) {
+                for settings in composition.fleet.stores(of: client) {
+                    let done = ByteMeter()
+                    let report = try await composition.verify(client, in: settings, readData: readData) {
+                        display.show("\(client.id): \(settings.name)", done: done.add($0), total: 0)
+                    }
+                    display.end()
+                    answer.results.append(VerifyAnswer.Result(client: client.id, store: settings.name, report: report))
+                }
+            }
+            try Output.answer(answer, json: common.json)
+            if !answer.isWhole { throw ExitStatus(.repositoryDamaged) }
+        }
+    }
+}
+
+extension Composition {
+    func keys(of client: Client) throws -> WriterKeys {
+        try WriterKeys.read(WriterKeys.path(of: client.id, state: fleet.state))
+    }
+
+    func repository(of client: Client, in settings: StoreSettings) async throws -> Repository {
+        try await Repository(store: try Self.openStore(settings), keys: try keys(of: client))
+    }
+
+    struct FoundBackup {
+        var manifest: Manifest
+        var store: StoreName
+        var repository: Repository
+    }
+
+    /// Finds a backup in the first store of the client's policy that has it.
+    func find(_ reference: BackupReference) async throws -> FoundBackup {
+        let client = try client(reference.client)
+        var firstError: (any Error)?
+        for settings in fleet.stores(of: client) {
+            do {
+                let repository = try await repository(of: client, in: settings)
+                let manifest: Manifest? =
+                    if let number = reference.number { try await repository.manifest(number) } else {
+                        try await repository.latest()
+                    }
+                if let manifest { return FoundBackup(manifest: manifest, store: settings.name, repository: repository) }
+            } catch {
+                if firstError == nil { firstError = error }
+            }
+        }
+        throw firstError ?? RepositoryError(.missing, "a backup of \(client.id)", cause: "no store holds one yet")
+    }
+
+    fileprivate func verify(
+        _ client: Client, in settings: StoreSettings, readData: Bool, progress: @escaping @Sendable (Int64) -> Void
+    ) async throws -> VerifyReport {
+        let store = try Self.openStore(settings)
+        let keys = try keys(of: client)
+        guard readData, let identity else {
+            return try await Repository.verify(store: store, keys: keys, progress: progress)
+        }
+        return try await Repository.verify(
+            store: store, keys: keys,
+            reader: {
+                let repository = try await Repository(store: store, keys: keys)
+                return try await repository.reader(try await repository.rootKey(identity))
+            }, progress: progress)
+    }
+}

@@ -1,0 +1,163 @@
+internal import ArgumentParser
+internal import Backup
+internal import DRPKit
+internal import Foundation
+internal import Migrate
+
+struct Check: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Try everything that backups and migrations rely on, and change nothing.",
+        discussion: """
+            Examples:
+              drp check
+              drp check acme --json
+            """)
+
+    @Argument(help: ArgumentHelp("Clients; all without any.", valueName: "client"))
+    var clients: [ClientID] = []
+
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        let composition = try await common.composition()
+        let wanted = try composition.clients(clients)
+        var checker = Checker(composition: composition)
+        await checker.checkFleet()
+        for client in wanted { await checker.check(client) }
+        try Output.answer(checker.answer, json: common.json)
+        if let code = checker.answer.code { throw ExitStatus(code) }
+    }
+}
+
+/// Asks one thing after the other; what fails becomes a row and ends nothing.
+private struct Checker {
+    let composition: Composition
+    var answer = CheckAnswer()
+
+    mutating func checkFleet() async {
+        for problem in composition.warnings { answer.add("fleet", .warning, Text.safe(problem.description)) }
+        let inactive = composition.fleet.inactiveParts()
+        if !inactive.isEmpty {
+            answer.add("fleet", .note, "read, but not active in this version: \(inactive.joined(separator: ", "))")
+        }
+        await row("journal") { [journal = composition.journal] in
+            let verdict = try await journal.verifyEvents()
+            guard verdict.problems.isEmpty else {
+                throw UsageError(
+                    "its events were edited: \(verdict.problems.joined(separator: "; "))",
+                    advice: "Keep a copy of the file, and find out who wrote to it.", code: .failed)
+            }
+            return "\(verdict.count) events, the chain is whole"
+        }
+        do {
+            for lease in try await composition.journal.leases() {
+                answer.add("leases", .note, "\(lease.name) is held by process \(lease.pid) since \(Text.shortTime(lease.since))")
+            }
+        } catch { answer.fail("leases", error) }
+        if composition.fleet.traffic != nil {
+            await row("traffic") { [composition] in
+                guard let traffic = try await composition.stepWorld().traffic else { return "none" }
+                let domains = composition.fleet.clients.flatMap(\.domains)
+                for domain in domains { _ = try await traffic.records.read(domain) }
+                return "the zone's server answers for \(domains.count) domains"
+            }
+        }
+    }
+
+    mutating func check(_ client: Client) async {
+        let fleet = composition.fleet
+        var place: ClientPlace?
+        do {
+            let found = try ClientPlace(client, placement: try await composition.journal.placement(of: client.id))
+            if found.isMoved {
+                answer.add(
+                    "\(client.id): place", .warning,
+                    "it lives at \(found.site) since a switch; the fleet file still says \(client.site): change `site` there")
+            } else {
+                answer.add("\(client.id): place", .ok, "\(found.site)")
+            }
+            place = found
+        } catch { answer.fail("\(client.id): place", error) }
+        if let place { await checkServices(client, place) }
+        await row("\(client.id): keys") { [composition] in
+            let keys = try composition.keys(of: client)
+            return "epoch \(keys.epoch), fingerprint \(keys.fingerprint)"
+        }
+        for settings in fleet.stores(of: client) {
+            await row("\(client.id): store \(settings.name)") { [composition] in
+                let repository = try await composition.repository(of: client, in: settings)
+                guard let latest = try await repository.latest() else { return "no backup yet" }
+                return "newest backup \(latest.number), of \(Text.shortTime(latest.instant))"
+            }
+        }
+    }
+
+    private mutating func checkServices(_ client: Client, _ place: ClientPlace) async {
+        let resolver = composition.resolver
+        for source in [place.services.mongo?.uri, place.services.redis?.uri].compactMap({ $0 })
+        where resolver.isWorldReadable(source) == true {
+            answer.add("\(client.id): secrets", .warning, "\(source) can be read by everyone on this machine: chmod 600")
+        }
+        if place.services.mongo != nil {
+            await row("\(client.id): mongo") {
+                let databases = try await ClientDatabases(
+                    Services(mongo: place.services.mongo), side: .source, resolver: resolver)
+                guard let settings = databases.mongo else { return "none" }
+                let server = try await MongoPreflight.checkSource(settings: settings)
+                return "MongoDB \(server.version), replica set \(server.setName ?? "?"), can be captured at one instant"
+            }
+        }
+        if place.services.redis != nil {
+            await row("\(client.id): redis") {
+                let databases = try await ClientDatabases(
+                    Services(redis: place.services.redis), side: .source, resolver: resolver)
+                guard let settings = databases.redis else { return "none" }
+                try await RedisServer.ping(settings)
+                return "answers"
+            }
+        }
+    }
+
+    private mutating func row(_ what: String, _ body: () async throws -> String) async {
+        do { answer.add(what, .ok, try await body()) } catch { answer.fail(what, error) }
+    }
+}
+
+struct CheckAnswer: Answer {
+    enum State: String, Encodable { case ok, note, warning, failed }
+
+    struct Row: Encodable {
+        var what: String
+        var state: State
+        var text: String
+        var code: ErrorCode?
+        var advice: String?
+    }
+
+    var rows: [Row] = []
+
+    mutating func add(_ what: String, _ state: State, _ text: String) {
+        rows.append(Row(what: what, state: state, text: text, code: nil, advice: nil))
+    }
+
+    mutating func fail(_ what: String, _ error: any Error) {
+        let error = error as? any DRPError ?? UsageError("\(error)", advice: ErrorCode.failed.advice, code: .failed)
+        rows.append(Row(what: what, state: .failed, text: error.message, code: error.code, advice: error.advice))
+    }
+
+    /// nil if nothing failed.
+    var code: ErrorCode? {
+        let codes = rows.compactMap(\.code)
+        return codes.count > 1 ? .partial : codes.first
+    }
+
+    var text: String {
+        rows.map { row in
+            let name = row.what + String(repeating: " ", count: max(0, 24 - row.what.count))
+            let state = row.state == .failed ? "FAILED " : row.state.rawValue + String(repeating: " ", count: 7 - row.state.rawValue.count)
+            let code = row.code.map { " [\($0.rawValue)]" } ?? ""
+            let advice = row.advice.map { "\n" + String(repeating: " ", count: 33) + "next: \($0)" } ?? ""
+            return "\(state)  \(name)\(Text.safe(row.text))\(code)\(advice)"
+        }.joined(separator: "\n")
+    }
+}

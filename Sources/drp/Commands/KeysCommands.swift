@@ -1,0 +1,152 @@
+internal import ArgumentParser
+internal import Backup
+internal import DRPKit
+internal import Foundation
+
+struct KeysCommands: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "keys", abstract: "Make the keys of backups.", subcommands: [Init.self])
+
+    struct Init: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "init", abstract: "Make a recovery identity, or clients' keys and repositories.",
+            discussion: """
+                Examples:
+                  drp keys init --identity recovery.key     prints the drp1… recipient for the fleet file
+                  drp keys init acme birch
+                  drp keys init --all
+
+                The identity opens every backup and is needed for nothing else: keep its file away from this machine and from
+                the stores. A client's keys are made once; running the command again changes nothing.
+                """)
+
+        @Argument(help: ArgumentHelp("Clients.", valueName: "client"))
+        var clients: [ClientID] = []
+
+        @Flag(name: .long, help: "All clients of the fleet.")
+        var all = false
+
+        @Option(name: .long, help: ArgumentHelp("Make a recovery identity in this new file.", valueName: "file"))
+        var identity: String?
+
+        @OptionGroup var common: CommonOptions
+
+        func validate() throws {
+            let isIdentity = identity != nil
+            guard isIdentity != (all || !clients.isEmpty) else {
+                throw ValidationError("Give either --identity FILE, or clients, or --all.")
+            }
+        }
+
+        func run() async throws {
+            if let identity {
+                try Output.answer(try Self.makeIdentity(identity), json: common.json)
+            } else {
+                let composition = try await common.composition()
+                var answer = ClientKeysAnswer()
+                for client in try composition.clients(clients) {
+                    do { answer.keys.append(try await composition.makeKeys(client)) } catch {
+                        if clients.count == 1 { throw error }
+                        answer.problems.append(BackupProblem(client: client.id, store: nil, error))
+                    }
+                }
+                try Output.answer(answer, json: common.json)
+                if !answer.problems.isEmpty { throw ExitStatus(.partial) }
+            }
+        }
+
+        private static func makeIdentity(_ path: String) throws -> IdentityAnswer {
+            let identity = RecoveryIdentity.generate()
+            do { try identity.write(to: path, created: SystemClock().now) } catch let error as FileError {
+                throw UsageError(
+                    error.message, advice: "An identity is never replaced: name a new file, in a folder that exists.")
+            }
+            return IdentityAnswer(file: path, recipient: "\(identity.recipient)")
+        }
+    }
+}
+
+struct IdentityAnswer: Answer {
+    var file: String
+    var recipient: String
+
+    var text: String {
+        """
+        recovery identity  \(file)
+        recipient          \(recipient)
+
+        Put the recipient into `recovery:` of the fleet file. The identity opens every client's backups and cannot be made
+        again: move it to a safe place away from this machine and from the stores, and keep a copy elsewhere.
+        """
+    }
+}
+
+struct ClientKeysAnswer: Answer {
+    struct Keys: Encodable {
+        var client: ClientID
+        var uuid: UUID
+        var epoch: Int
+        var fingerprint: String
+        var isNew: Bool
+        var stores: [StoreName]
+    }
+
+    var keys: [Keys] = []
+    var problems: [BackupProblem] = []
+
+    var text: String {
+        let rows = keys.map { key in
+            [
+                "\(key.client)", "epoch \(key.epoch)", key.fingerprint, key.isNew ? "made" : "was there",
+                key.stores.map(\.text).joined(separator: ", "),
+            ]
+        }
+        let table = keys.isEmpty
+            ? [] : [Text.table([["CLIENT", "EPOCH", "FINGERPRINT", "KEYS", "STORES"]] + rows)]
+        let advice = keys.contains { $0.isNew }
+            ? ["", "Write the fingerprints down beside the recovery identity: they tell our keys from somebody else's."] : []
+        return (table + problems.map(\.text) + advice).joined(separator: "\n")
+    }
+}
+
+extension Composition {
+    /// Makes a client's keys and its repository in every store of its policy. What is there stays.
+    ///
+    /// The stores come first and the writer's file last: a crash leaves a repository that nobody writes to, and the next call
+    /// makes another with a new uuid. Once the writer's file is there, keys are never made again.
+    fileprivate func makeKeys(_ client: Client) async throws -> ClientKeysAnswer.Keys {
+        let path = WriterKeys.path(of: client.id, state: fleet.state)
+        let stores = fleet.stores(of: client)
+        if FileManager.default.fileExists(atPath: path) {
+            let keys = try WriterKeys.read(path)
+            return .init(
+                client: client.id, uuid: keys.client, epoch: keys.epoch, fingerprint: keys.fingerprint, isNew: false,
+                stores: stores.map(\.name))
+        }
+        let recipients = try fleet.recovery.map { text in
+            guard let recipient = Recipient(text) else {
+                throw UsageError("'\(text)' in `recovery` is no recipient", advice: ErrorCode.fleetInvalid.advice, code: .fleetInvalid)
+            }
+            return recipient
+        }
+        let root = RootKey.generate(client: UUID(), name: client.id)
+        for settings in stores {
+            _ = try await Repository.initialize(
+                store: try Self.openStore(settings), root: root, recipients: recipients, created: clock.now)
+        }
+        let keys = try root.writerKeys()
+        try FileManager.default.createDirectory(
+            atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true,
+            attributes: [.posixPermissions: 0o700])
+        try keys.write(to: path)
+        try await journal.append(
+            event: "keys.made", client: client.id,
+            payload: [
+                "uuid": .text(keys.client.uuidString.lowercased()), "epoch": .integer(Int64(keys.epoch)),
+                "fingerprint": .text(keys.fingerprint),
+            ])
+        return .init(
+            client: client.id, uuid: keys.client, epoch: keys.epoch, fingerprint: keys.fingerprint, isNew: true,
+            stores: stores.map(\.name))
+    }
+}

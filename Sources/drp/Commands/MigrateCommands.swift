@@ -1,0 +1,133 @@
+internal import ArgumentParser
+internal import DRPKit
+internal import Foundation
+internal import Migrate
+
+struct MigrateCommands: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "migrate", abstract: "Move clients to another site: redeploy, restore, compare, switch.",
+        subcommands: [Plan.self, Run.self])
+
+    struct Options: ParsableArguments {
+        @Argument(help: ArgumentHelp("Clients, moved in order of their priority.", valueName: "client"))
+        var clients: [ClientID]
+
+        @Option(name: .long, help: ArgumentHelp("The site to move to.", valueName: "site"))
+        var to: SiteName
+
+        @Option(name: .long, help: ArgumentHelp("`latest` or a backup's number.", valueName: "backup"))
+        var at = "latest"
+
+        @OptionGroup var identity: IdentityOption
+        @OptionGroup var common: CommonOptions
+
+        func inputs(_ composition: Composition, _ client: Client) async throws -> [String: String] {
+            guard composition.fleet.site(to) != nil else {
+                throw UsageError(
+                    "the fleet file has no site '\(to)'",
+                    advice: "Sites are: \(composition.fleet.sites.map(\.name.text).sorted().joined(separator: ", ")).")
+            }
+            let placement = try await composition.journal.placement(of: client.id)
+            return [
+                "client": client.id.text, "target": to.text, "at": at, "source": (placement?.site ?? client.site).text,
+            ]
+        }
+    }
+
+    struct Plan: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show every step of a move, and change nothing.",
+            discussion: """
+                Examples:
+                  drp migrate plan acme --to par-dc5 --identity recovery.key
+                """)
+
+        @OptionGroup var options: Options
+
+        func run() async throws {
+            let composition = try await options.common.composition(identity: options.identity.identity)
+            let engine = try await composition.engine { _ in }
+            let runbook = try composition.runbooks.runbook(
+                named: "migrate", schemas: try await composition.stepWorld().catalog.schemas)
+            var answer = MigratePlanAnswer()
+            for client in try composition.clients(options.clients) {
+                let inputs = try await options.inputs(composition, client)
+                let steps = try await engine.plan(runbook, client: client.id, inputs: inputs)
+                answer.plans.append(.init(client: client.id, target: options.to, runbook: runbook.file, steps: steps))
+            }
+            try Output.answer(answer, json: options.common.json)
+        }
+    }
+
+    struct Run: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Move clients now; the sites that they leave may be lost.",
+            discussion: """
+                Examples:
+                  drp migrate run acme --to par-dc5 --identity recovery.key --confirm acme
+                  drp migrate run acme birch --to par-dc5 --identity recovery.key --confirm par-dc5
+
+                A step that fails leaves its run waiting: mend the cause, then `drp runs resume RUN`. One client that fails
+                never stops the others.
+                """)
+
+        @OptionGroup var options: Options
+
+        @Option(name: .long, help: ArgumentHelp("The client's name; with several clients, the site's.", valueName: "name"))
+        var confirm: String?
+
+        func run() async throws {
+            let wanted = options.clients.count == 1 ? options.clients[0].text : options.to.text
+            guard confirm == wanted else {
+                throw UsageError(
+                    "this redeploys \(options.clients.map(\.text).joined(separator: ", ")) and moves their traffic to \(options.to)",
+                    advice: "See `drp migrate plan`, then give --confirm \(wanted)", code: .confirmationMissing)
+            }
+            let display = ProgressDisplay(json: options.common.json)
+            let composition = try await options.common.composition(identity: options.identity.identity, progress: display)
+            let narrator = RunNarrator(display: display, isSilent: options.common.json)
+            let engine = try await composition.engine { narrator.tell($0) }
+            let runbook = try composition.runbooks.runbook(
+                named: "migrate", schemas: try await composition.stepWorld().catalog.schemas)
+            let declared = composition.clock.now
+            var answer = RunsAnswer()
+            for client in try composition.clients(options.clients) {
+                do {
+                    let inputs = try await options.inputs(composition, client)
+                    let report = try await engine.start(
+                        runbook, client: client.id, inputs: inputs, declared: declared)
+                    answer.runs.append(RunAnswer(report, objectives: composition.fleet.objectives(of: client)))
+                } catch {
+                    if options.clients.count == 1 { throw error }
+                    answer.problems.append(BackupProblem(client: client.id, store: nil, error))
+                }
+                display.end()
+            }
+            try Output.answer(answer, json: options.common.json)
+            if let code = answer.code { throw ExitStatus(code) }
+        }
+    }
+}
+
+struct MigratePlanAnswer: Answer {
+    struct Plan: Encodable {
+        var client: ClientID
+        var target: SiteName
+        var runbook: String
+        var steps: [StepPlan]
+    }
+
+    var plans: [Plan] = []
+
+    var text: String {
+        plans.map { plan in
+            var lines = ["\(plan.client) to \(plan.target), by \(plan.runbook); nothing was changed"]
+            for (index, step) in plan.steps.enumerated() {
+                let time = step.predictedSeconds.map { "about \(Text.seconds($0))" } ?? "time unknown (under three runs)"
+                lines.append("  \(index + 1). \(step.name)  \(time)")
+                lines += step.lines.map { "       \(Text.safe($0))" }
+            }
+            return lines.joined(separator: "\n")
+        }.joined(separator: "\n\n")
+    }
+}

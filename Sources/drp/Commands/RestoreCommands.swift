@@ -1,0 +1,217 @@
+internal import ArgumentParser
+internal import Backup
+internal import DRPKit
+internal import Foundation
+
+struct RestoreCommands: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "restore", abstract: "Put a backup into databases.", subcommands: [Plan.self, Run.self])
+
+    struct Options: ParsableArguments {
+        @Argument(help: ArgumentHelp("The client whose backup it is.", valueName: "client"))
+        var client: ClientID
+
+        @Option(name: .long, help: ArgumentHelp("`latest` or a backup's number.", valueName: "backup"))
+        var at = "latest"
+
+        @Option(name: .long, help: ArgumentHelp("A YAML file with a `services:` block: where to.", valueName: "file"))
+        var target: String?
+
+        @Flag(name: .long, help: "Into the client's own databases, where it lives now.")
+        var inPlace = false
+
+        @Flag(name: .long, help: "Drop what the target holds; needs --confirm CLIENT.")
+        var replace = false
+
+        @Option(name: .long, help: ArgumentHelp("The client's name, for --in-place and --replace.", valueName: "client"))
+        var confirm: String?
+
+        @OptionGroup var identity: IdentityOption
+        @OptionGroup var common: CommonOptions
+
+        func validate() throws {
+            if (target == nil) == !inPlace { throw ValidationError("Give either --target FILE or --in-place.") }
+            if at != "latest" && Int(at) == nil { throw ValidationError("--at takes `latest` or a backup's number.") }
+        }
+
+        /// - Parameter confirmed: whether the command changes something.
+        fileprivate func prepare(_ composition: Composition, confirmed: Bool) async throws -> Prepared {
+            let client = try composition.client(client)
+            if confirmed && (inPlace || replace) && confirm != client.id.text {
+                throw UsageError(
+                    "this writes into \(inPlace ? "the client's own databases" : "a target that holds data")",
+                    advice: "Give the client's name: --confirm \(client.id)", code: .confirmationMissing)
+            }
+            let services: Services
+            if let target { services = try TargetFile.read(target) } else {
+                services = try ClientPlace(client, placement: try await composition.journal.placement(of: client.id)).services
+            }
+            let found = try await composition.find(BackupReference(client: client.id, number: Int(at)))
+            guard let identity = composition.identity else { throw UsageError("no identity", advice: "Give --identity FILE.") }
+            let reader = try await found.repository.reader(try await found.repository.rootKey(identity))
+            let databases = try await ClientDatabases(services, side: .target, resolver: composition.resolver)
+            return Prepared(
+                found: found,
+                restore: ClientRestore(
+                    client: client.id, manifest: found.manifest, source: reader, target: databases,
+                    clock: composition.clock))
+        }
+    }
+
+    fileprivate struct Prepared {
+        var found: Composition.FoundBackup
+        var restore: ClientRestore
+    }
+
+    struct Plan: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Show what a restore would do, and change nothing.",
+            discussion: """
+                Examples:
+                  drp restore plan acme --target new.yaml --identity recovery.key
+                """)
+
+        @OptionGroup var options: Options
+
+        func run() async throws {
+            let composition = try await options.common.composition(identity: options.identity.identity)
+            let prepared = try await options.prepare(composition, confirmed: false)
+            let state = try await prepared.restore.targetState()
+            try Output.answer(
+                RestorePlanAnswer(prepared.found, state: state, replace: options.replace), json: options.common.json)
+        }
+    }
+
+    struct Run: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Restore a backup, then read the target back and compare.",
+            discussion: """
+                Examples:
+                  drp restore run acme --target new.yaml --identity recovery.key
+                  drp restore run acme --at 12 --in-place --replace --identity recovery.key --confirm acme
+
+                A target that holds data is refused without --replace. FILE holds what a client has in the fleet file:
+                  services:
+                    mongo: {uri: {file: new-mongo.uri}}
+                    redis: {uri: {file: new-redis.uri}}
+                """)
+
+        @OptionGroup var options: Options
+
+        func run() async throws {
+            let display = ProgressDisplay(json: options.common.json)
+            let composition = try await options.common.composition(identity: options.identity.identity, progress: display)
+            let prepared = try await options.prepare(composition, confirmed: true)
+            let began = composition.clock.now
+            let lease = try await composition.journal.acquireLease("client/\(options.client)")
+            let comparison: ContentComparison
+            do {
+                try await prepared.restore.run(
+                    existing: options.replace ? .replace : .refuse, progress: composition.progress)
+                display.end()
+                comparison = try await prepared.restore.compare(progress: composition.progress)
+                display.end()
+            } catch {
+                display.end()
+                await composition.record(failed: error, prepared.found)
+                // The lease ends with the process; a failure here must not hide the first one.
+                try? await composition.journal.release(lease)
+                throw error
+            }
+            try await composition.record(comparison, prepared.found)
+            try await composition.journal.release(lease)
+            let seconds = composition.clock.now.timeIntervalSince(began)
+            try Output.answer(
+                RestoreAnswer(
+                    client: options.client, backup: prepared.found.manifest.number, store: prepared.found.store,
+                    instant: prepared.found.manifest.instant, comparison: comparison, seconds: seconds),
+                json: options.common.json)
+            if !comparison.isEqual { throw ExitStatus(.targetDiffers) }
+        }
+    }
+}
+
+extension Composition {
+    fileprivate func record(_ comparison: ContentComparison, _ found: FoundBackup) async throws {
+        try await journal.append(
+            event: "restore.finished", client: found.manifest.name,
+            payload: [
+                "backup": .integer(Int64(found.manifest.number)), "store": .text(found.store.text),
+                "equal": .boolean(comparison.isEqual), "summary": .text(comparison.summary),
+            ])
+    }
+
+    /// A journal that fails too must not hide why the restore failed.
+    fileprivate func record(failed error: any Error, _ found: FoundBackup) async {
+        let code = (error as? any DRPError)?.code ?? .failed
+        try? await journal.append(
+            event: "restore.failed", client: found.manifest.name,
+            payload: [
+                "backup": .integer(Int64(found.manifest.number)), "store": .text(found.store.text), "code": .text(code.rawValue),
+            ])
+    }
+}
+
+struct RestorePlanAnswer: Answer {
+    var client: ClientID
+    var backup: Int
+    var store: StoreName
+    var instant: Date
+    var bytes: Int64
+    var documents: Int64
+    var collections: Int
+    var keys: Int64
+    var target: [String]
+    var isRefused: Bool
+    var replaces: Bool
+
+    init(_ found: Composition.FoundBackup, state: ClientRestore.TargetState, replace: Bool) {
+        let manifest = found.manifest
+        client = manifest.name
+        backup = manifest.number
+        store = found.store
+        instant = manifest.instant
+        bytes = manifest.counters.source
+        collections = manifest.mongo?.collections.count ?? 0
+        documents = manifest.mongo?.collections.reduce(0) { $0 + $1.digest.count } ?? 0
+        keys = manifest.redis?.databases.reduce(0) { $0 + $1.digest.count } ?? 0
+        target = state.lines
+        isRefused = !state.isEmpty && !replace
+        replaces = !state.isEmpty && replace
+    }
+
+    var text: String {
+        var lines = [
+            "would restore \(client)/\(backup) from store \(store), of \(Text.shortTime(instant))",
+            "  \(Text.bytes(bytes)): \(Text.count(documents)) documents in \(collections) collections, \(Text.count(keys)) Redis keys",
+        ]
+        lines += target.map { "  target: \(Text.safe($0))" }
+        if isRefused { lines.append("  it would be refused: the target holds data; see --replace") }
+        if replaces { lines.append("  everything that the target holds would be dropped first") }
+        lines.append("then every collection and database is read back and compared")
+        return lines.joined(separator: "\n")
+    }
+}
+
+struct RestoreAnswer: Answer {
+    var client: ClientID
+    var backup: Int
+    var store: StoreName
+    var instant: Date
+    var comparison: ContentComparison
+    var seconds: Double
+
+    var text: String {
+        var lines = [
+            "restored \(client)/\(backup) from store \(store), of \(Text.shortTime(instant)), in \(Text.seconds(seconds))",
+            "  \(comparison.summary)",
+        ]
+        if comparison.expiringKeys > 0 {
+            lines.append("  \(Text.count(comparison.expiringKeys)) keys had expired or were about to, and were not compared")
+        }
+        lines += comparison.differences.prefix(20).map {
+            "  DIFFERS \(Text.safe($0.subject)): expected \($0.expected), found \($0.found)"
+        }
+        return lines.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,62 @@
+internal import ArgumentParser
+internal import Backup
+internal import DRPKit
+internal import Foundation
+internal import Logging
+internal import ServiceLifecycle
+internal import UnixSignals
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run every policy's schedule until told to stop.",
+        discussion: """
+            Examples:
+              drp serve
+              drp serve --fleet /etc/drp/fleet.yaml --verbose
+
+            One job a client at a time. A night that was missed is caught up once. SIGTERM or Ctrl-C starts nothing new, lets
+            running backups end, and exits. It may also be killed: the next start takes up from the journal.
+            """)
+
+    @Option(name: .long, help: ArgumentHelp("How many backups run at once.", valueName: "n"))
+    var parallel = 2
+
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        if parallel < 1 { throw ValidationError("--parallel takes 1 or more.") }
+    }
+
+    func run() async throws {
+        let composition = try await common.composition()
+        var logger = composition.logger
+        if !common.verbose { logger.logLevel = .info }
+        let lease = try await composition.journal.acquireLease("serve")
+        let service = SchedulerService(
+            entries: composition.fleet.clients.compactMap { client in
+                composition.fleet.policy(of: client).map { policy in
+                    Scheduler.Entry(
+                        client: client.id, kind: "backup", schedule: policy.schedule, priority: client.priority)
+                }
+            },
+            handlers: ["backup": BackupHandler(composition: composition)], journal: composition.journal,
+            clock: composition.clock, limit: parallel, logger: logger)
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(
+                services: [.init(service: service)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        try await group.run()
+        try await composition.journal.release(lease)
+    }
+}
+
+/// Backs one client up when the schedule says so.
+private struct BackupHandler: JobHandler {
+    let composition: Composition
+
+    func run(_ job: Job) async throws {
+        let client = try composition.client(job.client)
+        let results = try await composition.backupJob.run(client)
+        // One store that took it is a backup; the others are named in the journal, and the job counts as failed.
+        for result in results { _ = try result.outcome.get() }
+    }
+}

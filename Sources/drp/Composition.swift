@@ -1,0 +1,99 @@
+internal import Backup
+internal import DRPKit
+internal import Foundation
+internal import Logging
+internal import Migrate
+
+/// The one place that names every implementation: what a command works with, made from the fleet file.
+struct Composition: Sendable {
+    static let defaultFleetFiles = ["fleet.yaml", "/etc/drp/fleet.yaml"]
+
+    let fleetFile: String
+    let fleet: Fleet
+    let warnings: [Problem]
+    let journal: Journal
+    let clock: any WallClock
+    let resolver: SecretResolver
+    let identity: RecoveryIdentity?
+    let logger: Logger
+    let progress: @Sendable (ServiceProgress) -> Void
+
+    static func make(
+        fleetFile: String?, identityFile: String?, isVerbose: Bool,
+        progress: @escaping @Sendable (ServiceProgress) -> Void
+    ) async throws -> Composition {
+        let path = try Self.fleetFile(fleetFile)
+        let (read, problems) = try FleetReader.read(path)
+        guard let fleet = read else { throw FleetError(reason: .invalid(problems), path: path) }
+        let clock = SystemClock()
+        var logger = Logger(label: "drp") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = isVerbose ? .debug : .notice
+        // The identity first: a wrong one must not leave a state folder behind.
+        let identity = try identityFile.map { path throws(IdentityError) in try RecoveryIdentity.read(path) }
+        return Composition(
+            fleetFile: path, fleet: fleet, warnings: problems,
+            journal: try await Journal.open(folder: fleet.state, clock: clock), clock: clock,
+            resolver: SecretResolver(), identity: identity, logger: logger, progress: progress)
+    }
+
+    /// - Throws: `fleetMissing` if there is none.
+    static func fleetFile(_ given: String?) throws -> String {
+        let candidates = given.map { [$0] } ?? defaultFleetFiles
+        if let found = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) { return found }
+        throw UsageError(
+            "there is no fleet file at \(candidates.joined(separator: " or "))", advice: ErrorCode.fleetMissing.advice,
+            code: .fleetMissing)
+    }
+
+    static let openStore: @Sendable (StoreSettings) throws -> any ObjectStore = { settings in
+        switch settings.kind {
+        case .folder(let path): return FolderStore(root: path)
+        case .s3, .azure:
+            throw UsageError(
+                "store \(settings.name) is of a kind that this version cannot use",
+                advice: "Name a store with `folder:` in the policy.", code: .fleetInvalid)
+        }
+    }
+
+    var backupJob: BackupJob {
+        BackupJob(fleet: fleet, journal: journal, clock: clock, resolver: resolver, open: Self.openStore)
+    }
+
+    /// - Parameter say: is called with what runs do, step by step.
+    func engine(_ say: @escaping @Sendable (RunProgress) -> Void) async throws -> RunEngine {
+        RunEngine(journal: journal, catalog: try await stepWorld().catalog, clock: clock, progress: say)
+    }
+
+    func stepWorld() async throws -> StepWorld {
+        StepWorld(
+            fleet: fleet, journal: journal, clock: clock, resolver: resolver, identity: identity, store: Self.openStore,
+            deployer: { [clock] in try Self.deployer($0, clock: clock) }, traffic: try await traffic(),
+            http: CurlClient(), logger: logger, progress: progress)
+    }
+
+    private static func deployer(_ site: Site, clock: any WallClock) throws -> any Deployer {
+        guard site.isLocal, let folder = site.folder, let frontend = site.frontends.first else {
+            throw UsageError(
+                "site \(site.name) cannot be deployed to by this version",
+                advice: "Give it `provider: local`, a `folder:` and a frontend.", code: .fleetInvalid)
+        }
+        var local = LocalProcessSite(name: site.name, folder: folder, address: frontend.address)
+        if let program = site.programs["mongod"] { local.mongod = program }
+        if let program = site.programs["redis-server"] { local.redisServer = program }
+        return LocalProcessDeployer(
+            local, administrator: ServerAdministrator(clock: clock), http: CurlClient(), clock: clock)
+    }
+
+    private func traffic() async throws -> StepWorld.Traffic? {
+        guard let settings = fleet.traffic else { return nil }
+        let key = try await resolver.resolve(settings.dns.key)
+        let servers = settings.dns.authorities.map { "\($0)" }
+        let dns = try RFC2136Switch.Settings(
+            server: "\(settings.dns.server)", zone: settings.dns.zone, key: key, authorities: servers)
+        return StepWorld.Traffic(
+            records: RFC2136Switch(dns, clock: clock), authorities: AuthorityCheck(dns.authorities, clock: clock),
+            ttl: settings.ttl)
+    }
+
+    var runbooks: RunbookLibrary { RunbookLibrary.standard(binary: CommandLine.arguments.first ?? "drp") }
+}

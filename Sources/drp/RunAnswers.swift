@@ -1,0 +1,131 @@
+internal import DRPKit
+internal import Foundation
+internal import Migrate
+
+/// Tells on stderr what a run does, a line a step.
+struct RunNarrator: Sendable {
+    let display: ProgressDisplay
+    let isSilent: Bool
+
+    func tell(_ progress: RunProgress) {
+        guard !isSilent else { return }
+        let step = "\(progress.ordinal + 1)/\(progress.count) \(progress.step)"
+        switch progress.news {
+        case .began(let attempt): say(progress, "\(step)\(attempt > 1 ? ", attempt \(attempt)" : "") …")
+        case .says(let text): say(progress, "    \(Text.safe(text))")
+        case .wasDone: say(progress, "    was done already")
+        case .done: display.end()
+        case .failed(let fault, let retryAfter):
+            let next = retryAfter.map { "; again in \(Text.seconds(Double($0.components.seconds)))" } ?? ""
+            say(progress, "    FAILED: \(Text.safe(fault.text)) [\(fault.code.rawValue)]\(next)")
+        }
+    }
+
+    private func say(_ progress: RunProgress, _ line: String) {
+        display.end()
+        Output.note(line)
+    }
+}
+
+struct RunListAnswer: Answer {
+    var runs: [RunEntry]
+
+    var text: String {
+        guard !runs.isEmpty else { return "No runs yet: see `drp migrate plan`." }
+        let rows = runs.map { run in
+            [
+                "\(run.id)", "\(run.client)", run.runbook, run.inputs["target"] ?? "-", run.state.rawValue,
+                Text.shortTime(run.started), run.finished.map { Text.seconds($0.timeIntervalSince(run.started)) } ?? "-",
+            ]
+        }
+        return Text.table([["RUN", "CLIENT", "RUNBOOK", "TO", "STATE", "STARTED", "TOOK"]] + rows)
+    }
+}
+
+/// One run: its steps, and the evidence that it leaves.
+struct RunAnswer: Encodable {
+    struct Step: Encodable {
+        var name: String
+        var state: StepStatus
+        var seconds: Double?
+        var attempts: Int
+    }
+
+    var run: RunEntry
+    var steps: [Step]
+    var evidence: MoveEvidence
+    var error: String?
+    var code: ErrorCode?
+    var advice: String?
+
+    init(_ report: RunReport, objectives: Objectives) {
+        run = report.run
+        steps = report.steps.map { step in
+            let seconds = step.started.flatMap { started in step.finished.map { $0.timeIntervalSince(started) } }
+            return Step(
+                name: step.name, state: step.state, seconds: seconds,
+                attempts: report.attempts.count { $0.step == step.ordinal })
+        }
+        evidence = MoveEvidence(report, objectives: objectives)
+        error = report.error?.message
+        code = report.error?.code
+        advice = report.error?.advice
+    }
+
+    var text: String {
+        let route = "\(evidence.source ?? "?") -> \(evidence.target ?? "?")"
+        let title = "\(run.client): \(route), \(run.state.rawValue)"
+        var rows: [[String]] = [["  run", "\(run.id)"]]
+        if let data = evidence.data { rows.append(["  data", data]) }
+        for domain in evidence.domains {
+            let before = domain.before.isEmpty ? "no address" : domain.before.joined(separator: ", ")
+            rows.append([
+                "  dns",
+                "\(domain.domain): \(before) -> \(domain.after.joined(separator: ", ")) (ttl \(domain.ttl) s, "
+                    + "\(domain.authorities) of \(domain.authorities) authorities agree)",
+            ])
+        }
+        if let status = evidence.apiStatus, let address = evidence.apiAddress {
+            let body = Text.safe(String((evidence.apiBody ?? "").prefix(300))).split(whereSeparator: \.isNewline)
+                .map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ")
+            rows.append(["  api", "\(status) from \(address): \(body)"])
+        }
+        if let rpo = evidence.rpo {
+            rows.append(["  RPO", "\(Text.seconds(rpo.seconds)), derived: age of the newest restored write when declared\(Self.verdict(rpo))"])
+        }
+        if let rto = evidence.rto {
+            rows.append(["  RTO", "\(Text.seconds(rto.seconds)), measured: from declared to serving\(Self.verdict(rto))"])
+        }
+        let times = steps.map { step in
+            switch step.state {
+            case .done: "\(step.name) \(step.seconds.map(Text.seconds) ?? "?")"
+            case .pending: "(\(step.name))"
+            case .active, .failed: "\(step.name) \(step.state.rawValue)"
+            }
+        }
+        rows.append(["  steps", times.joined(separator: ", ")])
+        var lines = [title, Text.table(rows)]
+        if let error, let code { lines.append("  FAILED  \(Text.safe(error)) [\(code.rawValue)]") }
+        if let advice { lines.append("  next    \(advice)") }
+        return lines.joined(separator: "\n")
+    }
+
+    private static func verdict(_ measured: MoveEvidence.Measured) -> String {
+        guard let promised = measured.promisedSeconds, let isMet = measured.isMet else { return "; nothing was promised" }
+        return "; promised \(Text.seconds(promised)): \(isMet ? "met" : "MISSED")"
+    }
+}
+
+struct RunsAnswer: Answer {
+    var runs: [RunAnswer] = []
+    var problems: [BackupProblem] = []
+
+    /// nil if every run is done.
+    var code: ErrorCode? {
+        let failed = runs.compactMap(\.code) + problems.map(\.code)
+        guard let first = failed.first else { return nil }
+        return runs.count + problems.count == failed.count ? first : .partial
+    }
+
+    var text: String { (runs.map(\.text) + problems.map(\.text)).joined(separator: "\n\n") }
+}

@@ -1,0 +1,162 @@
+import DRPKit
+import Testing
+
+@testable import Migrate
+
+@Suite("RunState")
+struct RunStateTests {
+    @Test("a step is intended, observed, applied, observed again, and then its outcome is written")
+    func order() {
+        var run = RunState(retries: [0], done: [false])
+        #expect(run.handle(.started) == .recordIntent(step: 0))
+        #expect(run.handle(.intentRecorded) == .observe(step: 0))
+        #expect(run.handle(.observed(.notDone)) == .apply(step: 0))
+        #expect(run.handle(.applied(["a": 1])) == .recordApplied(step: 0, ["a": 1]))
+        #expect(run.handle(.appliedRecorded) == .observeAfter(step: 0))
+        #expect(run.handle(.observed(.done(["b": 2]))) == .recordOutcome(step: 0, ["b": 2]))
+        #expect(run.handle(.outcomeRecorded) == .finish)
+    }
+
+    @Test("a step that is already done is not applied")
+    func observesBeforeApplying() {
+        var run = RunState(retries: [0, 0], done: [true, false])
+        #expect(run.handle(.started) == .recordIntent(step: 1))
+        #expect(run.handle(.intentRecorded) == .observe(step: 1))
+        #expect(run.handle(.observed(.done([:]))) == .recordOutcome(step: 1, [:]))
+    }
+
+    @Test("a failure that may pass is tried again, from observing on, as often as the rule says; then the run waits")
+    func retries() {
+        let failure = StepFailure(Fault(code: .targetUnreachable, text: "gone"), mayPass: true)
+        var run = RunState(retries: [2], done: [false])
+        _ = run.handle(.started)
+        for attempt in 1...2 {
+            #expect(run.handle(.intentRecorded) == .observe(step: 0))
+            #expect(run.handle(.observed(.notDone)) == .apply(step: 0))
+            #expect(run.handle(.failed(failure)) == .retry(step: 0, failure, after: .seconds(attempt)))
+            #expect(run.handle(.waited) == .recordIntent(step: 0))
+        }
+        #expect(run.handle(.intentRecorded) == .observe(step: 0))
+        #expect(run.handle(.failed(failure)) == .pause(step: 0, failure))
+    }
+
+    @Test("a failure that does not mend itself pauses the run at once")
+    func permanentFailure() {
+        struct Differs: DRPError {
+            var code: ErrorCode { .targetDiffers }
+            var message: String { "data differ" }
+        }
+        let failure = StepFailure(Differs())
+        var run = RunState(retries: [5], done: [false])
+        _ = run.handle(.started)
+        _ = run.handle(.intentRecorded)
+        #expect(run.handle(.failed(failure)) == .pause(step: 0, failure))
+    }
+
+    @Test("what was carried out but cannot be seen, and what cannot be told, are failures")
+    func notSeen() {
+        var run = RunState(retries: [0], done: [false])
+        _ = run.handle(.started)
+        _ = run.handle(.intentRecorded)
+        _ = run.handle(.observed(.notDone))
+        _ = run.handle(.applied([:]))
+        _ = run.handle(.appliedRecorded)
+        #expect(run.handle(.observed(.notDone)) == .pause(step: 0, .notSeen))
+        var other = RunState(retries: [0], done: [false])
+        _ = other.handle(.started)
+        _ = other.handle(.intentRecorded)
+        #expect(other.handle(.observed(.cannotTell("no answer"))) == .pause(step: 0, .cannotTell("no answer")))
+    }
+
+    @Test("pauses between attempts double up to 30 seconds")
+    func backoff() {
+        #expect((1...7).map { RunState.pause(after: $0) } == [1, 2, 4, 8, 16, 30, 30].map { .seconds($0) })
+    }
+
+    @Test("after crashes at any boundary each effect happens once and in order", arguments: 0..<400)
+    func crashes(seed: Int) {
+        var random = SplitMix(state: UInt64(seed))
+        var world = FakeWorld(steps: 1 + Int(random.next() % 6))
+        let retries = world.effects.map { _ in Int(random.next() % 4) }
+        var lives = 0
+        while !world.isFinished {
+            lives += 1
+            guard lives < 1000 else {
+                Issue.record("seed \(seed): no end")
+                return
+            }
+            world.live(retries: retries, random: &random)
+        }
+        #expect(world.effects.allSatisfy { $0 == 1 }, "seed \(seed)")
+        #expect(world.order == Array(world.effects.indices), "seed \(seed)")
+        #expect(world.journal.allSatisfy { $0 }, "seed \(seed)")
+    }
+}
+
+/// A world in which each effect can be seen, and a journal of what is done; both outlive a crash, `RunState` does not.
+private struct FakeWorld {
+    var effects: [Int]
+    var order: [Int] = []
+    var journal: [Bool]
+    var isFinished = false
+
+    init(steps: Int) {
+        effects = Array(repeating: 0, count: steps)
+        journal = Array(repeating: false, count: steps)
+    }
+
+    /// One life of a process: it dies before or after the effect of any action, with a chance of 1 in 8.
+    mutating func live(retries: [Int], random: inout SplitMix) {
+        var state = RunState(retries: retries, done: journal)
+        var event = RunState.Event.started
+        while true {
+            let action = state.handle(event)
+            if random.next() % 16 == 0 { return }
+            guard let next = carryOut(action, &random) else { return }
+            if random.next() % 16 == 0 { return }
+            event = next
+        }
+    }
+
+    private mutating func carryOut(_ action: RunState.Action, _ random: inout SplitMix) -> RunState.Event? {
+        let failure = StepFailure(Fault(code: .targetUnreachable, text: "x"), mayPass: random.next() % 4 != 0)
+        switch action {
+        case .recordIntent(let step):
+            if step > 0 { #expect(journal[step - 1]) }
+            return .intentRecorded
+        case .observe(let step), .observeAfter(let step):
+            if random.next() % 8 == 0 { return .failed(failure) }
+            if random.next() % 8 == 0 { return .observed(.cannotTell("x")) }
+            return .observed(effects[step] > 0 ? .done(["step": .integer(Int64(step))]) : .notDone)
+        case .apply(let step):
+            if random.next() % 8 == 0 { return .failed(failure) }
+            effects[step] += 1
+            order.append(step)
+            // The effect is there, and yet the call fails.
+            return random.next() % 8 == 0 ? .failed(failure) : .applied([:])
+        case .recordApplied: return .appliedRecorded
+        case .recordOutcome(let step, let outcome):
+            #expect(outcome["step"] == .integer(Int64(step)))
+            journal[step] = true
+            return .outcomeRecorded
+        case .retry: return .waited
+        case .pause: return nil
+        case .finish:
+            isFinished = true
+            return nil
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): one seed, one history.
+struct SplitMix: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,83 @@
+package import Backup
+internal import Synchronization
+
+/// A store in memory: the twin of `FolderStore`.
+package final class MemoryStore: ObjectStore {
+    private let objects = Mutex<[ObjectKey: [UInt8]]>([:])
+
+    package init() {}
+
+    package func put(_ key: ObjectKey, _ bytes: [UInt8], _ rule: WriteRule) async throws(StoreError) {
+        let isTaken = objects.withLock { objects in
+            if rule == .createOnly && objects[key] != nil { return true }
+            objects[key] = bytes
+            return false
+        }
+        if isTaken { throw StoreError(.alreadyThere, key) }
+    }
+
+    package func read(_ key: ObjectKey) async throws(StoreError) -> [UInt8] {
+        guard let bytes = self[key] else { throw StoreError(.missing, key) }
+        return bytes
+    }
+
+    package func read(_ key: ObjectKey, range: Range<Int64>) async throws(StoreError) -> [UInt8] {
+        guard let bytes = self[key] else { throw StoreError(.missing, key) }
+        guard range.lowerBound >= 0, range.upperBound <= bytes.count else { throw StoreError(.damaged, key) }
+        return Array(bytes[Int(range.lowerBound)..<Int(range.upperBound)])
+    }
+
+    package func list(_ folder: ObjectKey) async throws(StoreError) -> [StoredObject] {
+        objects.withLock { objects in
+            objects.filter { $0.key.text.hasPrefix(folder.text + "/") }
+                .map { StoredObject(key: $0.key, size: Int64($0.value.count)) }.sorted { $0.key < $1.key }
+        }
+    }
+
+    package func folders() async throws(StoreError) -> [String] { Array(Set(keys.map { $0.parts[0] })).sorted() }
+    package func size(_ key: ObjectKey) async throws(StoreError) -> Int64? { self[key].map { Int64($0.count) } }
+    package func delete(_ key: ObjectKey) async throws(StoreError) { self[key] = nil }
+
+    /// All keys, in order.
+    package var keys: [ObjectKey] { objects.withLock { $0.keys.sorted() } }
+    package var byteCount: Int { objects.withLock { $0.values.reduce(0) { $0 + $1.count } } }
+
+    /// An object, past all rules: as a hand that reaches into the store.
+    package subscript(key: ObjectKey) -> [UInt8]? {
+        get { objects.withLock { $0[key] } }
+        set { objects.withLock { $0[key] = newValue } }
+    }
+}
+
+/// A store that fails from its n-th `put` on, as a full disk or a dead process does; reads go through.
+package final class FaultyStore: ObjectStore {
+    private let base: any ObjectStore
+    private let left: Mutex<Int>
+    private let reason: StoreError.Reason
+
+    /// - Parameter puts: how many succeed.
+    package init(_ base: any ObjectStore, puts: Int, then reason: StoreError.Reason) {
+        self.base = base
+        self.reason = reason
+        left = Mutex(puts)
+    }
+
+    package func put(_ key: ObjectKey, _ bytes: [UInt8], _ rule: WriteRule) async throws(StoreError) {
+        let fails = left.withLock { left in
+            left -= 1
+            return left < 0
+        }
+        if fails { throw StoreError(reason, key) }
+        try await base.put(key, bytes, rule)
+    }
+
+    package func read(_ key: ObjectKey) async throws(StoreError) -> [UInt8] { try await base.read(key) }
+    package func read(_ key: ObjectKey, range: Range<Int64>) async throws(StoreError) -> [UInt8] {
+        try await base.read(key, range: range)
+    }
+    package func list(_ folder: ObjectKey) async throws(StoreError) -> [StoredObject] { try await base.list(folder) }
+    package func folders() async throws(StoreError) -> [String] { try await base.folders() }
+    package func size(_ key: ObjectKey) async throws(StoreError) -> Int64? { try await base.size(key) }
+    package func delete(_ key: ObjectKey) async throws(StoreError) { try await base.delete(key) }
+    package func sweep() async throws(StoreError) { try await base.sweep() }
+}
