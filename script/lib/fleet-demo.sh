@@ -19,7 +19,7 @@ site: office
 recovery: [$recipients]
 
 sites:
-  office: {provider: local, folder: $folder/sites/office}
+  office: {}
   north:
     provider: local
     folder: $folder/sites/north
