@@ -61,6 +61,7 @@ let package = Package(
             dependencies: ["Backup", "DRPKit", "Migrate"],
             path: "Tests/TestSupport",
             swiftSettings: strict),
+        .testTarget(name: "ArchitectureTests", swiftSettings: strict),
         .testTarget(name: "DRPKitTests", dependencies: ["DRPKit", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "BackupTests", dependencies: ["Backup", "DRPKit", "TestSupport"], swiftSettings: strict),
         .testTarget(

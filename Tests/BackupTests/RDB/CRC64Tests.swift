@@ -1,4 +1,5 @@
 import Backup
+import TestSupport
 import Testing
 
 @Suite("CRC-64 of Redis")

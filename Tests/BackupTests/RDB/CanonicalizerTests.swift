@@ -1,4 +1,5 @@
 @testable import Backup
+import TestSupport
 import Testing
 
 @Suite("Canonical values")

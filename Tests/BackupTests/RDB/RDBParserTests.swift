@@ -1,4 +1,5 @@
 import Backup
+import TestSupport
 import Testing
 
 @Suite("RDB parser")

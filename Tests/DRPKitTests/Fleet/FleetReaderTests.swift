@@ -1,4 +1,4 @@
-import DRPKit
+@testable import DRPKit
 import Foundation
 import Testing
 

@@ -10,7 +10,7 @@ struct LocalProcessDeployerTests {
     @Test("a stack is made, observed, stopped, started and removed; every act twice is once")
     func lifeCycle() async throws {
         try await withFolder { folder in
-            let world = World()
+            let world = DeployWorld()
             let deployer = try Self.deployer(folder, world)
             #expect(try await deployer.observe(Self.client) == .absent)
             #expect(try await deployer.plan(Self.spec()).count == 4)
@@ -51,7 +51,7 @@ struct LocalProcessDeployerTests {
     func breaksAnywhere() async throws {
         for act in 1...6 {
             try await withFolder { folder in
-                let world = World()
+                let world = DeployWorld()
                 world.state.withLock { $0.breaksAtCall = act }
                 let deployer = try Self.deployer(folder, world)
                 let first = try? await deployer.deploy(Self.spec())
@@ -72,7 +72,7 @@ struct LocalProcessDeployerTests {
     @Test("no secret stands in an argument, an environment or a file that others can read")
     func secrets() async throws {
         try await withFolder { folder in
-            let deployer = try Self.deployer(folder, World())
+            let deployer = try Self.deployer(folder, DeployWorld())
             let deployment = try await deployer.deploy(Self.spec())
             let file = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/acme/secrets/passwords.json"))
             let passwords = try JSONDecoder().decode(DeploymentFolder.Passwords.self, from: file)
@@ -112,7 +112,7 @@ struct LocalProcessDeployerTests {
     @Test("a folder of another owner, or of nobody, is refused and left as it is")
     func foreign() async throws {
         try await withFolder { folder in
-            let deployer = try Self.deployer(folder, World())
+            let deployer = try Self.deployer(folder, DeployWorld())
             let deployment = try await deployer.deploy(Self.spec())
             let error = await #expect(throws: DeployError.self) { try await deployer.deploy(Self.spec(owner: UUID())) }
             #expect(error?.reason == .foreign && error?.code == .targetNotEmpty)
@@ -130,7 +130,7 @@ struct LocalProcessDeployerTests {
     @Test("another run takes an empty deployment over, and is refused where data lie")
     func otherRun() async throws {
         try await withFolder { folder in
-            let world = World()
+            let world = DeployWorld()
             let deployer = try Self.deployer(folder, world)
             let first = try await deployer.deploy(Self.spec())
             let second = try await deployer.deploy(Self.spec(run: "run-2", epoch: 3))
@@ -153,7 +153,7 @@ struct LocalProcessDeployerTests {
     @Test("two clients of a site never share a port")
     func ports() async throws {
         try await withFolder { folder in
-            let deployer = try Self.deployer(folder, World())
+            let deployer = try Self.deployer(folder, DeployWorld())
             let birch = ClientID("birch")!
             let first = try await deployer.deploy(Self.spec())
             try await deployer.stop(Self.client)
@@ -171,7 +171,7 @@ struct LocalProcessDeployerTests {
     @Test("a server that ends at once is named with its log")
     func endsAtOnce() async throws {
         try await withFolder { folder in
-            let world = World()
+            let world = DeployWorld()
             world.state.withLock { $0.mongoAnswers = false }
             var site = try Self.site(folder)
             site.mongod = "/bin/false"
@@ -205,7 +205,7 @@ extension LocalProcessDeployerTests {
         return site
     }
 
-    static func deployer(_ folder: String, _ world: World) throws -> LocalProcessDeployer {
+    static func deployer(_ folder: String, _ world: DeployWorld) throws -> LocalProcessDeployer {
         LocalProcessDeployer(try site(folder), administrator: world, http: world, clock: SystemClock())
     }
 
@@ -216,7 +216,7 @@ extension LocalProcessDeployerTests {
 }
 
 /// Databases and an API that answer as told.
-final class World: DatabaseAdministrator, HTTPClient {
+final class DeployWorld: DatabaseAdministrator, HTTPClient {
     struct State {
         var calls = 0
         var breaksAtCall: Int?
