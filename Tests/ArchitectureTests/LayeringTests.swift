@@ -97,7 +97,8 @@ struct LayeringTests {
                 "Sources/Migrate/Traffic/", "Tests/",
             ]
         ),
-        (["ArgumentParser", "ServiceLifecycle", "UnixSignals"], ["Sources/drp/"]),
+        (["ArgumentParser", "UnixSignals"], ["Sources/drp/"]),
+        (["ServiceLifecycle"], ["Sources/DRPKit/Jobs/SchedulerService.swift", "Sources/drp/"]),
         (["Testing"], ["Tests/"]),
     ]
 

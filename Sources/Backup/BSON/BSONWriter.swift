@@ -78,15 +78,19 @@ package struct BSONWriter {
 
     /// - Parameter documents: whole BSON each.
     package mutating func append(_ name: String, documents: some Sequence<[UInt8]>) {
-        append(name, array: { array in
-            for (index, document) in documents.enumerated() { array.append("\(index)", document: document) }
-        })
+        append(
+            name,
+            array: { array in
+                for (index, document) in documents.enumerated() { array.append("\(index)", document: document) }
+            })
     }
 
     package mutating func append(_ name: String, strings: some Sequence<String>) {
-        append(name, array: { array in
-            for (index, text) in strings.enumerated() { array.append("\(index)", text) }
-        })
+        append(
+            name,
+            array: { array in
+                for (index, text) in strings.enumerated() { array.append("\(index)", text) }
+            })
     }
 
     /// - Returns: the document; the writer is empty after it.

@@ -98,11 +98,13 @@ struct MongoBuilder {
                     $0.append("listCollections", Int32(1))
                     $0.append("nameOnly", true)
                 }, database: database, isFind: false, averageSize: 0)
-            try listing.run(on: connection, record: { bytes in
-                let name = try BSONReader(bytes).require("name").string()
-                if database == "admin" && MongoCatalog.isSystem(collection: name, in: database) { return }
-                namespaces.append("\(database).\(name)")
-            })
+            try listing.run(
+                on: connection,
+                record: { bytes in
+                    let name = try BSONReader(bytes).require("name").string()
+                    if database == "admin" && MongoCatalog.isSystem(collection: name, in: database) { return }
+                    namespaces.append("\(database).\(name)")
+                })
         }
         return namespaces
     }

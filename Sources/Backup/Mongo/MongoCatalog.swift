@@ -66,23 +66,26 @@ package struct MongoCatalog: Sendable, Equatable {
         var found: [MongoCollection] = []
         let listing = MongoScan(
             command: { $0.append("listCollections", Int32(1)) }, database: database, isFind: false, averageSize: 0)
-        try listing.run(on: connection, record: { bytes in
-            let entry = try BSONReader(bytes)
-            let name = try entry.require("name").string()
-            let uuid = try entry.find("info")?.document().find("uuid")?.binary().bytes
-            if name.hasPrefix("system.buckets.") { buckets[name] = uuid.map { Array($0) } }
-            if isSystem(collection: name, in: database) { return }
-            let type = try entry.require("type").string()
-            guard let kind = MongoCollection.Kind(rawValue: type) else {
-                throw MongoError(
-                    side: connection.side, reason: .unsupported, subject: "\(database).\(name)",
-                    detail: "a collection of the unknown type \(type)")
-            }
-            found.append(
-                MongoCollection(
-                    database: database, name: name, kind: kind, options: try entry.require("options").document().copy,
-                    uuid: uuid.map { Array($0) } ?? [], indexes: []))
-        })
+        try listing.run(
+            on: connection,
+            record: { bytes in
+                let entry = try BSONReader(bytes)
+                let name = try entry.require("name").string()
+                let uuid = try entry.find("info")?.document().find("uuid")?.binary().bytes
+                if name.hasPrefix("system.buckets.") { buckets[name] = uuid.map { Array($0) } }
+                if isSystem(collection: name, in: database) { return }
+                let type = try entry.require("type").string()
+                guard let kind = MongoCollection.Kind(rawValue: type) else {
+                    throw MongoError(
+                        side: connection.side, reason: .unsupported, subject: "\(database).\(name)",
+                        detail: "a collection of the unknown type \(type)")
+                }
+                found.append(
+                    MongoCollection(
+                        database: database, name: name, kind: kind,
+                        options: try entry.require("options").document().copy,
+                        uuid: uuid.map { Array($0) } ?? [], indexes: []))
+            })
         for index in found.indices where found[index].kind != .view {
             if found[index].kind == .timeseries { found[index].uuid = buckets[found[index].storedName] ?? [] }
             guard found[index].uuid.count == 16 else {

@@ -154,7 +154,8 @@ package final class MongoConnection {
             guard FileManager.default.isReadableFile(atPath: caFile) else {
                 defer { mongoc_uri_destroy(uri) }
                 throw MongoError(
-                    side: side, reason: .untrusted, subject: hosts(of: uri), detail: "the CA file \(caFile) cannot be read")
+                    side: side, reason: .untrusted, subject: hosts(of: uri),
+                    detail: "the CA file \(caFile) cannot be read")
             }
             mongoc_uri_set_option_as_bool(uri, "tls", true)
             mongoc_uri_set_option_as_utf8(uri, "tlscafile", caFile)

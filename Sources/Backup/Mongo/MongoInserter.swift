@@ -81,26 +81,22 @@ package final class MongoInserter {
     /// An insert replaces zero timestamps at the top level by the time; an update by a pipeline does not.
     private func restoreZeroTimestamps() throws {
         for document in zeroStamped {
-            let command = try document.withBSON { reader in
+            let query = try document.withBSON { reader in
                 let id = try reader.require("_id")
-                return BSONWriter.document { command in
-                    command.append("update", collection)
-                    command.append("bypassDocumentValidation", true)
-                    command.append("updates", array: { updates in
-                        updates.append("0", document: { update in
-                            update.append("q", document: { query in
-                                query.append("_id", document: { $0.append("$eq", valueOf: id) })
-                            })
-                            update.append("u", array: { pipeline in
-                                pipeline.append("0", document: { stage in
-                                    stage.append("$replaceRoot", document: { root in
-                                        root.append("newRoot", document: { $0.append("$literal", document: document) })
-                                    })
-                                })
-                            })
-                        })
-                    })
-                }
+                return BSONWriter.document { $0.append("_id", document: { $0.append("$eq", valueOf: id) }) }
+            }
+            let root = BSONWriter.document { $0.append("$literal", document: document) }
+            let stage = BSONWriter.document {
+                $0.append("$replaceRoot", document: { $0.append("newRoot", document: root) })
+            }
+            let update = BSONWriter.document {
+                $0.append("q", document: query)
+                $0.append("u", documents: [stage])
+            }
+            let command = BSONWriter.document {
+                $0.append("update", collection)
+                $0.append("bypassDocumentValidation", true)
+                $0.append("updates", documents: [update])
             }
             try connection.run(command, on: database) { try connection.checkWrite($0, of: namespace) }
         }

@@ -130,10 +130,12 @@ extension MongoScan {
             writer.append("noCursorTimeout", true)
             guard let time else { return }
             // Not as libmongoc's option `readConcern`, which drops `atClusterTime`.
-            writer.append("readConcern", document: { concern in
-                concern.append("level", "snapshot")
-                concern.append("atClusterTime", seconds: time.seconds, ordinal: time.ordinal)
-            })
+            writer.append(
+                "readConcern",
+                document: { concern in
+                    concern.append("level", "snapshot")
+                    concern.append("atClusterTime", seconds: time.seconds, ordinal: time.ordinal)
+                })
         }
         return MongoScan(command: command, database: database, isFind: true, averageSize: averageSize)
     }

@@ -1,3 +1,5 @@
+internal import DRPKit
+
 /// What a server says about itself.
 package struct MongoServer: Sendable, Equatable {
     /// `6.0.5`
@@ -68,6 +70,36 @@ extension MongoConnection {
         return server
     }
 
+    /// Connects to the member that a capture reads: the first secondary by name, so that one capture after the other
+    /// reads the same one and finds its chunks again (each member keeps documents in an order of its own); any
+    /// member that answers, if no secondary does.
+    package static func forCapture(_ settings: MongoSettings) throws -> MongoConnection {
+        let any = try MongoConnection(settings, side: .source, preference: .secondaryPreferred)
+        _ = try any.member()
+        for host in try any.secondaries() {
+            if host == any.host { return any }
+            do {
+                let connection = try MongoConnection(settings, side: .source, preference: .member(host))
+                if try connection.member().isSecondary { return connection }
+            } catch let error as MongoError where error.code == .sourceUnreachable {
+                // It is down, or this machine knows it by another name: the next one will do.
+                continue
+            }
+        }
+        return any
+    }
+
+    /// The members but the primary as the set calls them, sorted.
+    private func secondaries() throws -> [String] {
+        try run(BSONWriter.document { $0.append("hello", Int32(1)) }, on: "admin") { reply in
+            let primary = try reply.find("primary")?.string()
+            var names: [String] = []
+            guard var hosts = try reply.find("hosts")?.document().fields else { return [] }
+            while let host = try hosts.next() { names.append(try host.string()) }
+            return names.filter { $0 != primary }.sorted()
+        }
+    }
+
     /// The server's own time of day: milliseconds since 1970.
     func time() throws -> Int64 {
         try run(BSONWriter.document { $0.append("hello", Int32(1)) }, on: "admin") { reply in
@@ -84,15 +116,14 @@ extension MongoConnection {
     /// Waits until a majority of the replica set has everything that was written up to now: a deletion that
     /// matches nothing waits, with this write concern, for the newest entry of the oplog.
     package func waitForMajority() throws {
-        let command = BSONWriter.document { command in
-            command.append("delete", "drp.barrier")
-            command.append("deletes", array: { deletes in
-                deletes.append("0", document: { one in
-                    one.append("q", document: { $0.append("_id", Int32(0)) })
-                    one.append("limit", Int32(1))
-                })
-            })
-            command.append("writeConcern", document: { $0.append("w", "majority") })
+        let deletion = BSONWriter.document {
+            $0.append("q", document: { $0.append("_id", Int32(0)) })
+            $0.append("limit", Int32(1))
+        }
+        let command = BSONWriter.document {
+            $0.append("delete", "drp.barrier")
+            $0.append("deletes", documents: [deletion])
+            $0.append("writeConcern", document: { $0.append("w", "majority") })
         }
         try run(command, on: "admin") { try self.checkWrite($0, of: "admin") }
     }
@@ -106,7 +137,8 @@ extension MongoConnection {
                 let code = Int32(truncatingIfNeeded: try failure.require("code").integer())
                 throw MongoError(
                     side: side, reason: MongoError.reason(ofServerCode: code), subject: namespace,
-                    detail: code == 11000 ? "a document with a key that is already there" : "a write failed (code \(code))")
+                    detail: code == 11000
+                        ? "a document with a key that is already there" : "a write failed (code \(code))")
             }
         }
         if let failure = try reply.find("writeConcernError") {

@@ -88,7 +88,9 @@ package struct MongoAccount: Sendable, Equatable {
     package var hasPassword: Bool {
         get throws {
             try document.withBSON { document in
-                guard let credentials = try document.find("credentials"), credentials.type == .document else { return false }
+                guard let credentials = try document.find("credentials"), credentials.type == .document else {
+                    return false
+                }
                 var methods = try credentials.document().fields
                 while let method = try methods.next() { if method.nameText.hasPrefix("SCRAM-") { return true } }
                 return false

@@ -68,7 +68,7 @@ private struct CapturePlan: Sendable {
     private static let catalogAttempts = 5
 
     static func make(_ settings: MongoSettings, _ sink: any ChunkSink, _ stop: StopSignal) throws -> CapturePlan {
-        let connection = try MongoConnection(settings, side: .source, preference: .secondaryPreferred)
+        let connection = try MongoConnection.forCapture(settings)
         let version = try connection.member().version
         var catalog = try MongoCatalog.read(connection)
         var time = MongoTime(seconds: 0, ordinal: 0)

@@ -31,7 +31,9 @@ package enum MongoPreflight {
         try await StopSignal().run("mongo-preflight") { try checkTarget(connect(settings, .target), for: version) }
     }
 
-    private static func connect(_ settings: MongoSettings, _ side: MongoError.Side) throws(MongoError) -> MongoConnection {
+    private static func connect(_ settings: MongoSettings, _ side: MongoError.Side) throws(MongoError)
+        -> MongoConnection
+    {
         try MongoConnection(settings, side: side, preference: side == .source ? .secondaryPreferred : .primary)
     }
 

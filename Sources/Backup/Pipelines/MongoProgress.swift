@@ -24,7 +24,9 @@ final class MongoMeter: Sendable {
     private let state: Mutex<State>
     private let tell: @Sendable (MongoProgress) -> Void
 
-    init(_ phase: MongoProgress.Phase, documents: Int64, bytes: Int64, tell: @escaping @Sendable (MongoProgress) -> Void) {
+    init(
+        _ phase: MongoProgress.Phase, documents: Int64, bytes: Int64, tell: @escaping @Sendable (MongoProgress) -> Void
+    ) {
         self.tell = tell
         let progress = MongoProgress(
             phase: phase, documents: 0, bytes: 0, totalDocuments: documents, totalBytes: bytes)

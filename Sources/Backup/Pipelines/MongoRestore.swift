@@ -115,10 +115,8 @@ private final class RestoreRun: Sendable {
         let connection = try MongoConnection(settings, side: .target)
         while let unit = units.take() {
             let target = manifest.collections[unit.collection]
-            let mode: MongoInserter.Mode =
-                if target.isCapped { .ordered } else if target.collection.hasPrefix("system.buckets.") { .buckets } else { .plain }
             let inserter = MongoInserter(
-                connection, database: target.database, collection: target.collection, mode: mode)
+                connection, database: target.database, collection: target.collection, mode: Self.mode(target))
             for chunk in unit.chunks {
                 try stop.check()
                 let digest = try content.read(chunk, .documents) { try inserter.append($0) }
@@ -128,6 +126,11 @@ private final class RestoreRun: Sendable {
             }
         }
         try connection.waitForMajority()
+    }
+
+    private static func mode(_ target: CollectionManifest) -> MongoInserter.Mode {
+        if target.isCapped { return .ordered }
+        return target.collection.hasPrefix("system.buckets.") ? .buckets : .plain
     }
 
     /// What was inserted must be what the manifest counts, or chunks are missing from it.

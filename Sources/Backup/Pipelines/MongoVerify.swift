@@ -151,13 +151,16 @@ private enum StructureComparison {
         return lines + (try self.accounts(accounts, connection))
     }
 
-    private static func line(_ namespace: String, _ what: String, _ expected: String, _ found: String) -> MongoComparison.Line {
+    private static func line(_ namespace: String, _ what: String, _ expected: String, _ found: String)
+        -> MongoComparison.Line
+    {
         MongoComparison.Line(
             namespace: namespace, what: what, expected: expected, found: found, isEqual: expected == found)
     }
 
     /// Values are content and stay out of the line; it names the fields.
-    private static func options(_ expected: MongoCollection, _ found: MongoCollection) throws -> [MongoComparison.Line] {
+    private static func options(_ expected: MongoCollection, _ found: MongoCollection) throws -> [MongoComparison.Line]
+    {
         let left = try fields(expected.options, without: ["temp", "autoIndexId"])
         let right = try fields(found.options, without: ["temp", "autoIndexId"])
         let differing = Set(left.keys).union(right.keys).filter { left[$0] != right[$0] }.sorted()
@@ -170,7 +173,8 @@ private enum StructureComparison {
         ]
     }
 
-    private static func indexes(_ expected: MongoCollection, _ found: MongoCollection) throws -> [MongoComparison.Line] {
+    private static func indexes(_ expected: MongoCollection, _ found: MongoCollection) throws -> [MongoComparison.Line]
+    {
         let left = try byName(expected.indexes)
         let right = try byName(found.indexes)
         return Set(left.keys).union(right.keys).sorted().map { name in

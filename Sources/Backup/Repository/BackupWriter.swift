@@ -123,6 +123,7 @@ package final class BackupWriter: ChunkSink {
     private func append(_ box: AES.GCM.SealedBox, key: PackKey, id: ChunkID, kind: ChunkKind, plainLength: Int) throws {
         let sealed = box.ciphertext.count + Pack.sealOverhead
         let full = try state.withLock { state -> OpenPack? in
+            if let failure = state.failure { throw failure }
             var full: OpenPack?
             if state.pack.isFull || !state.pack.hasRoom(for: sealed) { full = try replacePack(&state) }
             state.pack.append(box, key: key, id: id, kind: kind, plainLength: plainLength)
@@ -170,7 +171,8 @@ package final class BackupWriter: ChunkSink {
     private func checkChunks(of manifest: Manifest) throws {
         let fresh = state.withLock { $0.fresh }
         for id in manifest.chunks.keys where !fresh.contains(id) && !catalog.contains(id) {
-            throw RepositoryError(.aborted, "the backup", cause: "its manifest names chunk \(id), which was never stored")
+            throw RepositoryError(
+                .aborted, "the backup", cause: "its manifest names chunk \(id), which was never stored")
         }
     }
 

@@ -61,7 +61,8 @@ struct SliceReader {
         return bytes[position..<position + count]
     }
 
-    mutating func number<Number: FixedWidthInteger & UnsignedInteger>(_: Number.Type) throws(RepositoryError) -> Number {
+    mutating func number<Number: FixedWidthInteger & UnsignedInteger>(_: Number.Type) throws(RepositoryError) -> Number
+    {
         var value: Number = 0
         for byte in try take(MemoryLayout<Number>.size).reversed() { value = value << 8 | Number(byte) }
         return value

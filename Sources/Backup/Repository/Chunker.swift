@@ -23,7 +23,9 @@ package struct Chunker {
     /// Appends one record.
     /// - Parameter hash: the SHA-256 of `record`.
     /// - Returns: chunks that are complete with it: none, one, or two where `record` is large.
-    package mutating func append(_ record: UnsafeRawBufferPointer, hash: ContentHash, emit: (Chunk) throws -> Void) rethrows {
+    package mutating func append(_ record: UnsafeRawBufferPointer, hash: ContentHash, emit: (Chunk) throws -> Void)
+        rethrows
+    {
         if !bytes.isEmpty && bytes.count + record.count > Self.maximum { try emit(take()) }
         bytes.append(contentsOf: record)
         hashes.append(hash)

@@ -60,7 +60,9 @@ package struct RecoveryIdentity: Sendable, CustomStringConvertible {
             text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
                 .filter { !$0.isEmpty && !$0.hasPrefix("#") }
         }
-        guard keys.count == 1 else { throw IdentityError(path: path, cause: "it holds \(keys.count) keys instead of one") }
+        guard keys.count == 1 else {
+            throw IdentityError(path: path, cause: "it holds \(keys.count) keys instead of one")
+        }
         guard let bytes = Bech32.decode(prefix: prefix, keys[0]),
             let key = try? Curve25519.KeyAgreement.PrivateKey(rawRepresentation: bytes)  // refuses other lengths only
         else { throw IdentityError(path: path, cause: "its key is not DRP-SECRET-KEY-1… with a right checksum") }

@@ -88,7 +88,8 @@ package struct Repository: Sendable {
     package func rootKey(_ identity: RecoveryIdentity) async throws -> RootKey {
         let root = try await Self.open(store: store, client: keys.client, identity: identity).root
         guard try root.writerKeys().fingerprint == keys.fingerprint else {
-            throw RepositoryError(.foreign, "the repository of \(keys.name)", cause: "its fingerprint is not that of the keys")
+            throw RepositoryError(
+                .foreign, "the repository of \(keys.name)", cause: "its fingerprint is not that of the keys")
         }
         return root
     }
@@ -139,7 +140,9 @@ package struct Repository: Sendable {
         }
         guard manifest.format == Manifest.currentFormat, manifest.client == keys.client, manifest.epoch == keys.epoch,
             manifest.number == number
-        else { throw RepositoryError(.foreign, subject, cause: "its manifest is of \(manifest.name), \(manifest.client)") }
+        else {
+            throw RepositoryError(.foreign, subject, cause: "its manifest is of \(manifest.name), \(manifest.client)")
+        }
         return manifest
     }
 
@@ -158,13 +161,17 @@ package struct Repository: Sendable {
     /// Reads a pack's trailer from its end.
     func trailer(_ name: ContentHash, size: Int64) async throws -> PackTrailer {
         let key = layout.pack(name)
-        guard size >= Int64(Pack.footerLength) else { throw RepositoryError(.damaged, "\(key)", cause: "\(size) bytes") }
+        guard size >= Int64(Pack.footerLength) else {
+            throw RepositoryError(.damaged, "\(key)", cause: "\(size) bytes")
+        }
         let footer = try await store.read(key, range: size - Int64(Pack.footerLength)..<size)
         let range = try Pack.trailerRange(footer: footer[...], size: size, subject: "\(key)")
         return try openTrailer(try await store.read(key, range: range)[...], content: range.lowerBound, key)
     }
 
-    func openTrailer(_ sealed: ArraySlice<UInt8>, content: Int64, _ key: ObjectKey) throws(RepositoryError) -> PackTrailer {
+    func openTrailer(_ sealed: ArraySlice<UInt8>, content: Int64, _ key: ObjectKey) throws(RepositoryError)
+        -> PackTrailer
+    {
         let plain = try documents.open(sealed, as: .trailer, Pack.trailerExtra(content: content), subject: "\(key)")
         return try PackTrailer(plain[...], content: content, subject: "\(key)")
     }
@@ -189,7 +196,7 @@ package struct Repository: Sendable {
     private func putOnce(_ key: ObjectKey, _ bytes: [UInt8]) async throws(StoreError) {
         do {
             try await store.put(key, bytes, .createOnly)
-        } catch where error.reason == .alreadyThere {
+        } catch  where error.reason == .alreadyThere {
         }
     }
 

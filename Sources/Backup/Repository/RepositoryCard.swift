@@ -11,7 +11,7 @@ package struct RepositoryCard: Codable, Sendable, Equatable {
     package var epoch: Int
     /// RFC 3339, UTC, whole seconds.
     package var created: String
-    /// HMAC under the writer's keys over name and time, in hex: the card is theirs.
+    /// HMAC under the writer's keys over name and time, in lower-case hex: the card is theirs.
     var mark: String
 
     init(keys: WriterKeys, created: String) {
@@ -20,7 +20,7 @@ package struct RepositoryCard: Codable, Sendable, Equatable {
         name = keys.name
         epoch = keys.epoch
         self.created = created
-        mark = Hex.encode(Self.mark(keys, created: created))
+        mark = Self.mark(keys, created: created)
     }
 
     private struct FormatOnly: Codable { var format: Int }
@@ -53,15 +53,16 @@ package struct RepositoryCard: Codable, Sendable, Equatable {
     func check(_ keys: WriterKeys, subject: String) throws(RepositoryError) {
         guard client == keys.client, name == keys.name, epoch == keys.epoch else {
             throw RepositoryError(
-                .foreign, subject, cause: "it is of \(name), \(client), epoch \(epoch); the keys are of \(keys.name), "
+                .foreign, subject,
+                cause: "it is of \(name), \(client), epoch \(epoch); the keys are of \(keys.name), "
                     + "\(keys.client), epoch \(keys.epoch)")
         }
-        guard Hex.decode(mark) == Self.mark(keys, created: created) else {
+        guard mark == Self.mark(keys, created: created) else {
             throw RepositoryError(.damaged, subject, cause: "the mark of its writer is wrong")
         }
     }
 
-    private static func mark(_ keys: WriterKeys, created: String) -> [UInt8] {
-        keys.mark(.card, Array("\(keys.name)\n\(created)".utf8))
+    private static func mark(_ keys: WriterKeys, created: String) -> String {
+        Hex.encode(keys.mark(.card, Array("\(keys.name)\n\(created)".utf8)))
     }
 }

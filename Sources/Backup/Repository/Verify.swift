@@ -152,7 +152,9 @@ private struct Verification {
                 checkChain(manifest, before: before)
                 let lost = manifest.chunks.count { chunks[$0.key] != $0.value }
                 if lost > 0 {
-                    note("\(key)", "\(lost) of its \(manifest.chunks.count) chunks are in no whole pack", backups: [number])
+                    note(
+                        "\(key)", "\(lost) of its \(manifest.chunks.count) chunks are in no whole pack",
+                        backups: [number])
                 }
             } catch let error as RepositoryError {
                 note("\(key)", error.message, backups: [number])

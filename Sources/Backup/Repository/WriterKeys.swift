@@ -68,8 +68,11 @@ extension WriterKeys {
         } catch {
             throw WriterKeysError(path: path, isMissing: error.reason == .missing, cause: error.message)
         }
-        let decoded = content.withBytes { try? JSONDecoder().decode(Stored.self, from: Data($0)) }  // its text holds keys
-        guard let stored = decoded else { throw WriterKeysError(path: path, isMissing: false, cause: "it is no such JSON") }
+        // The decoder's error is dropped: it may quote the text, which holds keys.
+        let decoded = content.withBytes { try? JSONDecoder().decode(Stored.self, from: Data($0)) }
+        guard let stored = decoded else {
+            throw WriterKeysError(path: path, isMissing: false, cause: "it is no such JSON")
+        }
         guard stored.format == Manifest.currentFormat, (1...Int(UInt32.max)).contains(stored.epoch),
             let publicKey = Hex.decode(stored.publicKey), publicKey.count == 32,
             let idKey = Hex.decode(stored.idKey), idKey.count == 32,
@@ -94,6 +97,8 @@ package struct WriterKeysError: DRPError, Equatable {
     package var code: ErrorCode { isMissing ? .repositoryMissing : .failed }
     package var message: String { "writer keys \(path) cannot be used: \(cause)" }
     package var advice: String {
-        isMissing ? code.advice : "Restore this file from the state folder's backup, or make the keys again from the root key."
+        isMissing
+            ? code.advice
+            : "Restore this file from the state folder's backup, or make the keys again from the root key."
     }
 }

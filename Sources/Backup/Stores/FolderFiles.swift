@@ -59,7 +59,9 @@ final class Descriptor {
         } else if errno != EEXIST {
             throw StoreError(errno: errno, nil)
         }
-        guard let folder = try folder(name) else { throw StoreError(.unreachable, nil, cause: "folder \(name) vanished") }
+        guard let folder = try folder(name) else {
+            throw StoreError(.unreachable, nil, cause: "folder \(name) vanished")
+        }
         return folder
     }
 
@@ -95,7 +97,8 @@ final class Descriptor {
                 let got = pread(number, buffer.baseAddress! + filled, count - filled, off_t(offset) + off_t(filled))
                 if got < 0 && errno == EINTR { continue }
                 guard got > 0 else {
-                    failure = got < 0 ? StoreError(errno: errno, nil) : StoreError(.damaged, nil, cause: "it ends early")
+                    failure =
+                        got < 0 ? StoreError(errno: errno, nil) : StoreError(.damaged, nil, cause: "it ends early")
                     return
                 }
                 filled += got

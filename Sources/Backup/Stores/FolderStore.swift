@@ -74,7 +74,9 @@ package struct FolderStore: ObjectStore {
     package func delete(_ key: ObjectKey) async throws(StoreError) {
         try await blocking(key) {
             guard let folder = try openFolder(key.parts.dropLast()) else { return }
-            guard unlinkat(folder.number, key.name, 0) == 0 || errno == ENOENT else { throw StoreError(errno: errno, key) }
+            guard unlinkat(folder.number, key.name, 0) == 0 || errno == ENOENT else {
+                throw StoreError(errno: errno, key)
+            }
             try folder.flush()
         }
     }
@@ -93,7 +95,9 @@ package struct FolderStore: ObjectStore {
                 guard let file = try folder.file(name), try now - file.status().changed >= age,
                     flock(file.number, LOCK_EX | LOCK_NB) == 0
                 else { continue }
-                guard unlinkat(folder.number, name, 0) == 0 || errno == ENOENT else { throw StoreError(errno: errno, nil) }
+                guard unlinkat(folder.number, name, 0) == 0 || errno == ENOENT else {
+                    throw StoreError(errno: errno, nil)
+                }
             }
         }
     }
@@ -162,7 +166,9 @@ package struct FolderStore: ObjectStore {
 
     private func collect(_ folder: Descriptor, _ key: ObjectKey, into found: inout [StoredObject]) throws {
         for name in try folder.entries() where ObjectKey.isPart(name) {
-            guard let status = try folder.status(of: name), let child = ObjectKey(key.text + "/" + name) else { continue }
+            guard let status = try folder.status(of: name), let child = ObjectKey(key.text + "/" + name) else {
+                continue
+            }
             if status.isFile {
                 found.append(StoredObject(key: child, size: status.size))
             } else if status.isFolder, let next = try folder.folder(name) {

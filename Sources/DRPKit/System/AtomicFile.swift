@@ -56,7 +56,9 @@ package enum AtomicFile {
             guard got >= 0 else { throw FileError(errno: errno, path) }
             if got == 0 { return Secret(bytes) }
             bytes.append(contentsOf: buffer[..<got])
-            guard bytes.count <= limit else { throw FileError(.unusable, path, cause: "it is longer than \(limit) bytes") }
+            guard bytes.count <= limit else {
+                throw FileError(.unusable, path, cause: "it is longer than \(limit) bytes")
+            }
         }
     }
 

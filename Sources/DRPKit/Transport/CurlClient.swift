@@ -65,13 +65,15 @@ package struct CurlClient: HTTPClient {
             try set(drp_curl_set_list(handle, CURLOPT_HTTPHEADER, list))
         }
         try set(drp_curl_set_pointer(handle, CURLOPT_WRITEDATA, context))
-        try set(drp_curl_set_receiver(handle, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
-            CurlAnswer.of(context).addBody(UnsafeRawBufferPointer(start: bytes, count: size * count))
-        })
+        try set(
+            drp_curl_set_receiver(handle, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
+                CurlAnswer.of(context).addBody(UnsafeRawBufferPointer(start: bytes, count: size * count))
+            })
         try set(drp_curl_set_pointer(handle, CURLOPT_HEADERDATA, context))
-        try set(drp_curl_set_receiver(handle, CURLOPT_HEADERFUNCTION) { bytes, size, count, context in
-            CurlAnswer.of(context).addHeader(UnsafeRawBufferPointer(start: bytes, count: size * count))
-        })
+        try set(
+            drp_curl_set_receiver(handle, CURLOPT_HEADERFUNCTION) { bytes, size, count, context in
+                CurlAnswer.of(context).addHeader(UnsafeRawBufferPointer(start: bytes, count: size * count))
+            })
 
         let result = withExtendedLifetime(answer) { curl_easy_perform(handle) }
         guard result == CURLE_OK else { throw error(result, request, answer) }

@@ -140,7 +140,8 @@ package struct LocalProcessDeployer: Deployer {
     private func check(_ deployment: Deployment, belongsTo owner: UUID) throws(DeployError) {
         guard deployment.owner == owner else {
             throw DeployError(
-                .foreign, deployment.folder, "it belongs to the client uuid \(deployment.owner.uuidString.lowercased())")
+                .foreign, deployment.folder, "it belongs to the client uuid \(deployment.owner.uuidString.lowercased())"
+            )
         }
     }
 

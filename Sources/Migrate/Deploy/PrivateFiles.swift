@@ -52,7 +52,9 @@ enum PrivateFiles {
             if errno == ENOENT { return nil }
             throw failure(path, "cannot be read")
         }
-        guard let bytes = ProcessTable.contents(of: path, atMost: 1 << 20) else { throw failure(path, "cannot be read") }
+        guard let bytes = ProcessTable.contents(of: path, atMost: 1 << 20) else {
+            throw failure(path, "cannot be read")
+        }
         do { return try JSONDecoder().decode(type, from: Data(bytes)) } catch {
             // The decoder's own text may quote the content.
             throw DeployError(.unusable, path, "it is not in the form that drp writes")

@@ -45,7 +45,9 @@ enum ProcessTable {
         guard let folder = opendir("/proc") else { return nil }
         defer { closedir(folder) }
         while let item = readdir(folder) {
-            let name = withUnsafeBytes(of: item.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: item.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             guard let pid = Int32(name), let status = status(of: pid), status.session == pid,
                 let environment = contents(of: "/proc/\(pid)/environ", atMost: 256 << 10)
             else { continue }

@@ -42,7 +42,8 @@ package struct AuthorityCheck: Sendable {
     /// - Returns: One answer an authority, in the order given; those that did not agree in time say what
     ///   they answered last. Use `requireAgreement` to make an error of them.
     /// - Throws: `TrafficError` for a wrong domain, or `CancellationError`.
-    package func ask(_ domain: String, until addresses: [String], deadline: Duration) async throws -> [AuthorityAnswer] {
+    package func ask(_ domain: String, until addresses: [String], deadline: Duration) async throws -> [AuthorityAnswer]
+    {
         guard let name = DNSName(domain) else { throw TrafficError(.settings, domain, "it is no domain name") }
         let end = clock.now.addingTimeInterval(deadline / .seconds(1))
         return try await withThrowingTaskGroup(of: (Int, AuthorityAnswer).self) { group in
@@ -62,7 +63,8 @@ package struct AuthorityCheck: Sendable {
             return "\(answer.authority): \(answer.problem ?? "still \(said)")"
         }
         guard stale.isEmpty else {
-            throw TrafficError(.stale, domain, "not every authority serves the new addresses (\(stale.joined(separator: "; ")))")
+            throw TrafficError(
+                .stale, domain, "not every authority serves the new addresses (\(stale.joined(separator: "; ")))")
         }
     }
 

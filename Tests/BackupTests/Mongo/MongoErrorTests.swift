@@ -15,7 +15,9 @@ struct MongoErrorTests {
         #expect(error?.description.contains("canary") == false)
     }
 
-    @Test("a uri that cannot be read is refused without being quoted", arguments: ["mongodb://ann:can@ary@h/", "x:canary", ""])
+    @Test(
+        "a uri that cannot be read is refused without being quoted",
+        arguments: ["mongodb://ann:can@ary@h/", "x:canary", ""])
     func badURI(uri: String) async throws {
         let error = await #expect(throws: MongoError.self) {
             try await MongoPreflight.ping(settings: MongoSettings(uri: Secret(uri)), side: .target)

@@ -1,5 +1,6 @@
-@testable import Backup
 import Testing
+
+@testable import Backup
 
 @Suite("Documents that expire")
 struct MongoExpiryTests {
@@ -48,11 +49,13 @@ struct MongoExpiryTests {
         let expiry = try #require(try MongoExpiry(collection, until: 50))
         func document(_ dates: [Int64]) -> (inout BSONWriter) -> Void {
             { writer in
-                writer.append("a", array: { array in
-                    for (index, date) in dates.enumerated() {
-                        array.append("\(index)", document: { Self.date(&$0, "at", date) })
-                    }
-                })
+                writer.append(
+                    "a",
+                    array: { array in
+                        for (index, date) in dates.enumerated() {
+                            array.append("\(index)", document: { Self.date(&$0, "at", date) })
+                        }
+                    })
             }
         }
         #expect(try mayExpire(expiry, document([100, 50, 70])))
@@ -68,9 +71,11 @@ struct MongoExpiryTests {
         let expiry = try #require(try MongoExpiry(Self.collection(options: options), until: 2000))
         #expect(
             try mayExpire(expiry) { bucket in
-                bucket.append("control", document: { control in
-                    control.append("min", document: { Self.date(&$0, "t", 1000) })
-                })
+                bucket.append(
+                    "control",
+                    document: { control in
+                        control.append("min", document: { Self.date(&$0, "t", 1000) })
+                    })
             })
     }
 }

@@ -57,12 +57,16 @@ struct MongoRoundTripServiceTests {
             let collection = try #require(manifest.collections.first { $0.digest.count > 10 && !$0.isCapped })
             let delete = BSONWriter.document { command in
                 command.append("delete", collection.collection)
-                command.append("deletes", array: { deletes in
-                    deletes.append("0", document: { one in
-                        one.append("q", document: { _ in })
-                        one.append("limit", Int32(1))
+                command.append(
+                    "deletes",
+                    array: { deletes in
+                        deletes.append(
+                            "0",
+                            document: { one in
+                                one.append("q", document: { _ in })
+                                one.append("limit", Int32(1))
+                            })
                     })
-                })
             }
             _ = try connection.run(delete, on: collection.database)
             let indexed = try #require(

@@ -82,7 +82,8 @@ final class OwnMongod {
         process.executableURL = URL(fileURLWithPath: program)
         process.arguments =
             [
-                "--dbpath", "\(folder)/data", "--port", "\(port)", "--bind_ip", "127.0.0.1", "--unixSocketPrefix", folder,
+                "--dbpath", "\(folder)/data", "--port", "\(port)", "--bind_ip", "127.0.0.1", "--unixSocketPrefix",
+                folder,
                 "--wiredTigerCacheSizeGB", "0.25", "--logpath", "\(folder)/log",
             ] + (try options(folder))
         try process.run()

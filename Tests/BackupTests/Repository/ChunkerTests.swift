@@ -1,8 +1,8 @@
 import Backup
 import DRPKit
 import Foundation
-import Testing
 import TestSupport
+import Testing
 
 @Suite struct ChunkerTests {
     private func cut(_ records: [[UInt8]]) -> [Chunk] {

@@ -1,8 +1,9 @@
-@testable import Backup
 import DRPKit
 import Foundation
-import Testing
 import TestSupport
+import Testing
+
+@testable import Backup
 
 @Suite struct KeysTests {
     @Test("Bech32 agrees with the valid and invalid strings of BIP 173")
@@ -23,7 +24,8 @@ import TestSupport
             let text = Bech32.encode(prefix: "drp", bytes)
             #expect(Bech32.decode(prefix: "drp", text) == bytes)
             var digits = Array(text.utf8)
-            digits[digits.count - 3] = digits[digits.count - 3] == UInt8(ascii: "q") ? UInt8(ascii: "p") : UInt8(ascii: "q")
+            digits[digits.count - 3] =
+                digits[digits.count - 3] == UInt8(ascii: "q") ? UInt8(ascii: "p") : UInt8(ascii: "q")
             #expect(Bech32.decode(prefix: "drp", String(decoding: digits, as: UTF8.self)) == nil)
         }
     }

@@ -1,8 +1,9 @@
-@testable import Backup
 import DRPKit
 import Foundation
-import Testing
 import TestSupport
+import Testing
+
+@testable import Backup
 
 @Suite struct PackTests {
     private let entry = PackEntry(
@@ -14,7 +15,8 @@ import TestSupport
     func knownBytes() throws {
         let trailer = PackTrailer(keys: [key], entries: [entry])
         let bytes = trailer.encoded()
-        let known = "0100" + String(repeating: "07", count: 80) + "01000000" + "\(entry.id)" + "01" + "0000" + "0a000000"
+        let known =
+            "0100" + String(repeating: "07", count: 80) + "01000000" + "\(entry.id)" + "01" + "0000" + "0a000000"
             + "5a000000" + "e8030000"
         #expect(Hex.encode(bytes) == known)
         #expect(try PackTrailer(bytes[...], content: 100, subject: "pack") == trailer)

@@ -33,9 +33,11 @@ struct RepositoryFixture {
     func verify(readData: Bool = true) async throws -> VerifyReport {
         let (store, keys, root) = (store, keys, root)
         guard readData else { return try await Repository.verify(store: store, keys: keys) }
-        return try await Repository.verify(store: store, keys: keys, reader: {
-            try await Repository(store: store, keys: keys).reader(root)
-        })
+        return try await Repository.verify(
+            store: store, keys: keys,
+            reader: {
+                try await Repository(store: store, keys: keys).reader(root)
+            })
     }
 
     static func mongo(_ ids: [ChunkID], _ chunks: [Chunk]) -> MongoManifest {

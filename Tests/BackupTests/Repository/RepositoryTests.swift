@@ -2,8 +2,8 @@ import Backup
 import DRPKit
 import Foundation
 import Synchronization
-import Testing
 import TestSupport
+import Testing
 
 @Suite struct RepositoryTests {
     @Test("what was stored comes back byte for byte, with the identity alone")
@@ -80,7 +80,9 @@ import TestSupport
     func flippedBytes() async throws {
         let store = MemoryStore()
         let fixture = try await RepositoryFixture(store)
-        for seed in [UInt64(1), 2] { try await fixture.backUp([RepositoryFixture.chunk(records: 3, of: 60, seed: seed)]) }
+        for seed in [UInt64(1), 2] {
+            try await fixture.backUp([RepositoryFixture.chunk(records: 3, of: 60, seed: seed)])
+        }
         #expect(try await fixture.verify().isWhole)
         var random = SeededGenerator(seed: 4)
         var unnoticed: [String] = []
@@ -90,7 +92,9 @@ import TestSupport
                 var changed = bytes
                 changed[position] ^= 1 << UInt8.random(in: 0..<8, using: &random)
                 store[key] = changed
-                if try await fixture.verify(readData: false).isWhole { unnoticed.append("\(key) at \(position), seed 4") }
+                if try await fixture.verify(readData: false).isWhole {
+                    unnoticed.append("\(key) at \(position), seed 4")
+                }
             }
             store[key] = bytes
         }
@@ -143,7 +147,9 @@ import TestSupport
             let fixture = try await RepositoryFixture(store)
             let manifest = try await fixture.backUp(first)
             await #expect(throws: StoreError(.full, nil).reasonOnly) {
-                try await Self.reasonOnly { try await fixture.backUp(second, to: FaultyStore(store, puts: puts, then: .full)) }
+                try await Self.reasonOnly {
+                    try await fixture.backUp(second, to: FaultyStore(store, puts: puts, then: .full))
+                }
             }
             #expect(try await fixture.repository.backups().backups.map(\.number) == [1])
             #expect(try await fixture.repository.latest() == manifest)
@@ -227,7 +233,8 @@ import TestSupport
         let card = try #require(before.first { $0.name == "drp.json" })
         store[card] = nil
         _ = try await Repository.initialize(
-            store: store, root: fixture.root, recipients: [fixture.identity.recipient], created: RepositoryFixture.created)
+            store: store, root: fixture.root, recipients: [fixture.identity.recipient],
+            created: RepositoryFixture.created)
         #expect(store.keys == before)
     }
 
@@ -302,7 +309,9 @@ import TestSupport
     func brokenChain() async throws {
         let store = MemoryStore()
         let fixture = try await RepositoryFixture(store)
-        for seed in 1...3 { try await fixture.backUp([RepositoryFixture.chunk(records: 2, of: 50, seed: UInt64(seed))]) }
+        for seed in 1...3 {
+            try await fixture.backUp([RepositoryFixture.chunk(records: 2, of: 50, seed: UInt64(seed))])
+        }
         let second = try #require(store.keys.first { $0.name == "0000000002" })
         store[second] = nil
         let report = try await fixture.verify()

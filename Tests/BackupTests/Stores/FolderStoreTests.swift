@@ -1,8 +1,9 @@
-@testable import Backup
 import DRPKit
 import Foundation
-import Testing
 import TestSupport
+import Testing
+
+@testable import Backup
 
 @Suite struct FolderStoreTests {
     private let folder: TemporaryFolder

@@ -1,7 +1,7 @@
 import Backup
 import Foundation
-import Testing
 import TestSupport
+import Testing
 
 /// What every store must do; each implementation runs it.
 struct StoreConformance {
@@ -55,9 +55,10 @@ struct StoreConformance {
 
     private func listsAndDeletes() async throws {
         let folder = try #require(ObjectKey("folder"))
-        #expect(try await store.list(folder) == [
-            StoredObject(key: key, size: 300_000), StoredObject(key: other, size: 2),
-        ])
+        #expect(
+            try await store.list(folder) == [
+                StoredObject(key: key, size: 300_000), StoredObject(key: other, size: 2),
+            ])
         #expect(try await store.folders() == ["folder"])
         try await store.sweep()
         try await store.delete(key)
@@ -72,10 +73,13 @@ struct StoreConformance {
 }
 
 @Suite struct ObjectKeyTests {
-    @Test("hostile names are no keys", arguments: [
-        "", "/", "/a", "a/", "a//b", "..", "a/../b", ".", "./a", ".hidden", "a/.b", "a b", "a\n", "a\\b", "é", "a\0b",
-        "a/b/c/d/e/f/g/h/i", String(repeating: "a", count: 129),
-    ])
+    @Test(
+        "hostile names are no keys",
+        arguments: [
+            "", "/", "/a", "a/", "a//b", "..", "a/../b", ".", "./a", ".hidden", "a/.b", "a b", "a\n", "a\\b", "é",
+            "a\0b",
+            "a/b/c/d/e/f/g/h/i", String(repeating: "a", count: 129),
+        ])
     func hostile(_ text: String) { #expect(ObjectKey(text) == nil) }
 
     @Test("plain relative paths are keys")

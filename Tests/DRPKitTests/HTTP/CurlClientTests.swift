@@ -8,7 +8,8 @@ struct CurlClientTests {
     @Test("status, headers and body come back; a redirect is an answer like any other")
     func answers() async throws {
         let server = try OneAnswerServer(
-            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nX-DRP-Client:  acme \r\nContent-Length: 5\r\n\r\nhello")
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nX-DRP-Client:  acme \r\nContent-Length: 5\r\n\r\nhello"
+        )
         async let served = server.serve()
         var request = HTTPRequest(url: "http://127.0.0.1:\(server.port)/path")
         request.headers = [.init(name: "X-Asked", value: "yes")]

@@ -31,7 +31,8 @@ struct RFC2136SwitchTests {
     }
 
     static func run(
-        _ primary: any DNSExchange, expected: TrafficRecord = TrafficRecord(addresses: [old], ttlSeconds: 0, owner: nil),
+        _ primary: any DNSExchange,
+        expected: TrafficRecord = TrafficRecord(addresses: [old], ttlSeconds: 0, owner: nil),
         owner: OwnerRecord = owner()
     ) async throws -> SwitchOutcome {
         try await RFC2136Switch(try settings(), clock: SleepingClock(), exchange: primary)
@@ -90,8 +91,10 @@ struct RFC2136SwitchTests {
             (Self.primary(["127.0.0.77"], mark: Self.owner(epoch: 1).description), .changed, "127.0.0.77"),
             (Self.primary(mark: Self.owner(site: "a", epoch: 3).description), .changed, "epoch 3"),
             (Self.primary(mark: Self.owner(site: "a", epoch: 2).description), .changed, "epoch 2"),
-            (FakePrimary([DNSRecord(name: Self.domain, type: .aaaa, data: .aaaa(.init(repeating: 1, count: 16)))]),
-                .notOurs, "AAAA"),
+            (
+                FakePrimary([DNSRecord(name: Self.domain, type: .aaaa, data: .aaaa(.init(repeating: 1, count: 16)))]),
+                .notOurs, "AAAA"
+            ),
         ] {
             let before = primary.records
             let error = await #expect(throws: TrafficError.self) { try await Self.run(primary) }
@@ -135,9 +138,10 @@ struct RFC2136SwitchTests {
         let owner = Self.owner()
         #expect(owner.description == "drp=1 client=00000000-0000-4000-8000-000000000001 site=b epoch=2")
         #expect(OwnerRecord(owner.description) == owner)
-        for bad in ["", "drp=2", owner.description + " ", owner.description + "x", " " + owner.description,
-            owner.description.uppercased(), owner.description.replacingOccurrences(of: "=2", with: "=-2")]
-        {
+        for bad in [
+            "", "drp=2", owner.description + " ", owner.description + "x", " " + owner.description,
+            owner.description.uppercased(), owner.description.replacingOccurrences(of: "=2", with: "=-2"),
+        ] {
             #expect(OwnerRecord(bad) == nil, "\(bad)")
         }
     }
