@@ -100,7 +100,9 @@ struct BackupListAnswer: Answer {
 
     mutating func add(_ client: ClientID, _ store: StoreName, _ list: BackupList) {
         backups += list.backups.map { Row(client: client, store: store, backup: $0) }
-        problems += list.unreadable.sorted { $0.key < $1.key }.map { BackupProblem(client: client, store: store, $0.value) }
+        problems += list.unreadable.sorted { $0.key < $1.key }.map {
+            BackupProblem(client: client, store: store, $0.value)
+        }
     }
 
     var text: String {
@@ -114,7 +116,9 @@ struct BackupListAnswer: Answer {
                 Text.bytes(counters.stored),
             ])
         }
-        let table = backups.isEmpty ? (problems.isEmpty ? ["No backups yet: run `drp backup run CLIENT`."] : []) : [Text.table(rows)]
+        let table =
+            backups.isEmpty
+            ? (problems.isEmpty ? ["No backups yet: run `drp backup run CLIENT`."] : []) : [Text.table(rows)]
         return (table + problems.map(\.text)).joined(separator: "\n")
     }
 }
@@ -226,14 +230,18 @@ struct VerifyAnswer: Answer {
     var text: String {
         results.flatMap { result -> [String] in
             let report = result.report
-            let read = report.chunksRead > 0 ? ", \(report.chunksRead) opened (\(Text.bytes(report.chunkBytesRead)))" : ""
-            let head = "\(report.isWhole ? "whole   " : "DAMAGED ") \(result.client) in \(result.store): "
+            let read =
+                report.chunksRead > 0 ? ", \(report.chunksRead) opened (\(Text.bytes(report.chunkBytesRead)))" : ""
+            let head =
+                "\(report.isWhole ? "whole   " : "DAMAGED ") \(result.client) in \(result.store): "
                 + "\(report.backups.count) backups, \(report.packs) packs (\(Text.bytes(report.packBytes))), "
                 + "\(report.chunks) chunks\(read)"
             return [head]
                 + report.problems.map { problem in
-                    let suffer = problem.backups.isEmpty
-                        ? "no backup suffers" : "backups that suffer: \(problem.backups.map(String.init).joined(separator: ", "))"
+                    let suffer =
+                        problem.backups.isEmpty
+                        ? "no backup suffers"
+                        : "backups that suffer: \(problem.backups.map(String.init).joined(separator: ", "))"
                     return "          \(Text.safe(problem.subject)): \(Text.safe(problem.text)) (\(suffer))"
                 }
         }.joined(separator: "\n")

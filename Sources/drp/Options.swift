@@ -18,7 +18,9 @@ struct CommonOptions: ParsableArguments {
         try await Composition.make(
             fleetFile: fleet, identityFile: identity, isVerbose: verbose,
             progress: { [display = progress ?? ProgressDisplay(json: json)] update in
-                display.show("\(update.client): \(update.service.rawValue) \(update.phase)", done: update.done, total: update.total)
+                display.show(
+                    "\(update.client): \(update.service.rawValue) \(update.phase)", done: update.done,
+                    total: update.total)
             })
     }
 }

@@ -56,8 +56,9 @@ enum Output {
 enum Text {
     /// `2026-11-25T09:30:12.345Z`
     static func time(_ date: Date) -> String {
-        date.formatted(.iso8601.year().month().day().dateSeparator(.dash).dateTimeSeparator(.standard)
-            .time(includingFractionalSeconds: true).timeSeparator(.colon).timeZone(separator: .omitted))
+        date.formatted(
+            .iso8601.year().month().day().dateSeparator(.dash).dateTimeSeparator(.standard)
+                .time(includingFractionalSeconds: true).timeSeparator(.colon).timeZone(separator: .omitted))
     }
 
     /// `2026-11-25 09:30:12 UTC`
@@ -99,7 +100,9 @@ enum Text {
     static func safe(_ text: String) -> String {
         var out = ""
         for scalar in text.unicodeScalars {
-            if scalar == "\n" || scalar.properties.generalCategory != .control { out.unicodeScalars.append(scalar) } else {
+            if scalar == "\n" || scalar.properties.generalCategory != .control {
+                out.unicodeScalars.append(scalar)
+            } else {
                 out += "\\x" + String(scalar.value, radix: 16)
             }
         }

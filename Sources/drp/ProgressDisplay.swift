@@ -36,7 +36,8 @@ final class ProgressDisplay: Sendable {
                 return
             }
             state.shown = now
-            let seconds = Double((now - started).components.seconds) + Double((now - started).components.attoseconds) / 1e18
+            let seconds =
+                Double((now - started).components.seconds) + Double((now - started).components.attoseconds) / 1e18
             let line = Self.line(label, done: done, total: total, seconds: seconds)
             if isTerminal {
                 write("\r\u{1b}[K" + line)
@@ -62,7 +63,8 @@ final class ProgressDisplay: Sendable {
             parts[1] += " of about \(Text.bytes(total))"
             let share = min(1, Double(done) / Double(total))
             let filled = Int(share * 20)
-            parts.insert("[" + String(repeating: "#", count: filled) + String(repeating: ".", count: 20 - filled) + "]", at: 1)
+            parts.insert(
+                "[" + String(repeating: "#", count: filled) + String(repeating: ".", count: 20 - filled) + "]", at: 1)
         }
         if rate > 0 {
             parts.append("\(Text.bytes(Int64(rate)))/s")

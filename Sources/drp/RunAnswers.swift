@@ -35,7 +35,8 @@ struct RunListAnswer: Answer {
         let rows = runs.map { run in
             [
                 "\(run.id)", "\(run.client)", run.runbook, run.inputs["target"] ?? "-", run.state.rawValue,
-                Text.shortTime(run.started), run.finished.map { Text.seconds($0.timeIntervalSince(run.started)) } ?? "-",
+                Text.shortTime(run.started),
+                run.finished.map { Text.seconds($0.timeIntervalSince(run.started)) } ?? "-",
             ]
         }
         return Text.table([["RUN", "CLIENT", "RUNBOOK", "TO", "STATE", "STARTED", "TOOK"]] + rows)
@@ -91,10 +92,15 @@ struct RunAnswer: Encodable {
             rows.append(["  api", "\(status) from \(address): \(body)"])
         }
         if let rpo = evidence.rpo {
-            rows.append(["  RPO", "\(Text.seconds(rpo.seconds)), derived: age of the newest restored write when declared\(Self.verdict(rpo))"])
+            rows.append([
+                "  RPO",
+                "\(Text.seconds(rpo.seconds)), derived: age of the newest restored write when declared\(Self.verdict(rpo))",
+            ])
         }
         if let rto = evidence.rto {
-            rows.append(["  RTO", "\(Text.seconds(rto.seconds)), measured: from declared to serving\(Self.verdict(rto))"])
+            rows.append([
+                "  RTO", "\(Text.seconds(rto.seconds)), measured: from declared to serving\(Self.verdict(rto))",
+            ])
         }
         let times = steps.map { step in
             switch step.state {
@@ -111,7 +117,9 @@ struct RunAnswer: Encodable {
     }
 
     private static func verdict(_ measured: MoveEvidence.Measured) -> String {
-        guard let promised = measured.promisedSeconds, let isMet = measured.isMet else { return "; nothing was promised" }
+        guard let promised = measured.promisedSeconds, let isMet = measured.isMet else {
+            return "; nothing was promised"
+        }
         return "; promised \(Text.seconds(promised)): \(isMet ? "met" : "MISSED")"
     }
 }

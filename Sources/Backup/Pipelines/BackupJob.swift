@@ -140,7 +140,8 @@ package struct BackupJob: Sendable {
 
 extension ServiceProgress {
     init(_ client: ClientID, mongo: MongoProgress) {
-        self.init(client: client, service: .mongo, phase: mongo.phase.rawValue, done: mongo.bytes, total: mongo.totalBytes)
+        self.init(
+            client: client, service: .mongo, phase: mongo.phase.rawValue, done: mongo.bytes, total: mongo.totalBytes)
     }
 
     init(_ client: ClientID, redis: RedisProgress, total: Int64) {

@@ -27,7 +27,8 @@ package struct ContentComparison: Sendable, Codable, Hashable {
 
     /// `equal: 43 collections, 112345 documents, 61 indexes; 214334 keys in 4 databases`, or how many differences.
     package var summary: String {
-        let counts = "\(collections) collections, \(documents) documents, \(indexes) indexes; "
+        let counts =
+            "\(collections) collections, \(documents) documents, \(indexes) indexes; "
             + "\(keys) keys in \(redisDatabases) Redis databases"
         return isEqual ? "equal: \(counts)" : "\(differences.count) differences in \(counts)"
     }
@@ -146,7 +147,9 @@ extension ContentComparison {
         documents = manifest.collections.reduce(0) { $0 + $1.digest.count }
         indexes = comparison.lines.count { $0.what.hasPrefix("index ") }
         lines += comparison.lines.map {
-            Line(subject: "mongo \($0.namespace): \($0.what)", expected: $0.expected, found: $0.found, isEqual: $0.isEqual)
+            Line(
+                subject: "mongo \($0.namespace): \($0.what)", expected: $0.expected, found: $0.found,
+                isEqual: $0.isEqual)
         }
     }
 
@@ -193,7 +196,9 @@ package struct TargetError: DRPError, Equatable {
         self.client = client
         let first = comparison.differences.prefix(5).map { "\($0.subject): expected \($0.expected), found \($0.found)" }
         let more = comparison.differences.count - first.count
-        text = "the restored data differ from the backup: " + first.joined(separator: "; ") + (more > 0 ? "; \(more) more" : "")
+        text =
+            "the restored data differ from the backup: " + first.joined(separator: "; ")
+            + (more > 0 ? "; \(more) more" : "")
     }
 
     package var code: ErrorCode {

@@ -24,7 +24,7 @@ package enum RedisCapture {
         clock: any WallClock
     ) async throws -> RedisManifest {
         for attempt in 1..<tries {
-            do { return try await attemptCapture(settings, sink, progress, clock) } catch where mayPass(error) {
+            do { return try await attemptCapture(settings, sink, progress, clock) } catch  where mayPass(error) {
                 try await clock.sleep(for: .seconds(attempt))
             }
         }
@@ -192,7 +192,9 @@ package enum RedisCapture {
         var functionJobs: [Int] = []
         for record in functions {
             try record.withUnsafeBytes { bytes in
-                try functionChunker.append(bytes, hash: ContentHash(hashing: bytes)) { functionJobs.append(try push($0)) }
+                try functionChunker.append(bytes, hash: ContentHash(hashing: bytes)) {
+                    functionJobs.append(try push($0))
+                }
             }
         }
         try functionChunker.finish { functionJobs.append(try push($0)) }

@@ -88,7 +88,8 @@ package enum RedisRestore {
             }
         }
         guard sources.isEmpty || info.rdbVersion >= 10 else {
-            throw connection.error(.unsupported, "version \(info.version) has no functions, the backup has \(sources.count)")
+            throw connection.error(
+                .unsupported, "version \(info.version) has no functions, the backup has \(sources.count)")
         }
         if let highest = manifest.databases.map(\.database).max(), highest > 0 {
             do { try connection.command("SELECT", String(highest)) } catch let error as RedisError

@@ -231,7 +231,9 @@ package final class Canonicalizer {
 
     private func readZipmap(_ bytes: Piece) throws(RDBError) {
         var map = ByteReader(bytes.bytes)
-        func size(_ first: UInt8) throws(RDBError) -> Int { first < 254 ? Int(first) : Int(try map.little(UInt32.self)) }
+        func size(_ first: UInt8) throws(RDBError) -> Int {
+            first < 254 ? Int(first) : Int(try map.little(UInt32.self))
+        }
         let claimed = try map.byte()
         while true {
             let first = try map.byte()

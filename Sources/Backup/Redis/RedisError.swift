@@ -92,7 +92,8 @@ package struct RedisError: DRPError, Equatable {
 
     package var advice: String {
         switch reason {
-        case .settings: "Write it as redis://user:password@host:port/0, or rediss:// for TLS; encode special characters as %XX."
+        case .settings:
+            "Write it as redis://user:password@host:port/0, or rediss:// for TLS; encode special characters as %XX."
         case .certificate: "Check the service's `ca` and the server's certificate and name."
         case .denied where side == .source:
             "Check user and password; the user needs +ping +replconf +psync (ACL SETUSER)."

@@ -100,6 +100,8 @@ package enum RedisServer {
                 defer { connection.close() }
                 return try body(connection)
             }
-        } onCancel: { cancellation.cancel() }
+        } onCancel: {
+            cancellation.cancel()
+        }
     }
 }

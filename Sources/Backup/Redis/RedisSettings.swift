@@ -57,7 +57,9 @@ package struct RedisSettings: Sendable {
             let login = authority[..<at]
             address = authority[authority.index(after: at)...]
             let colon = login.firstIndex(of: ":") ?? login.endIndex
-            guard let user = decode(login[..<colon]), let password = decode(login[colon...].dropFirst()) else { return nil }
+            guard let user = decode(login[..<colon]), let password = decode(login[colon...].dropFirst()) else {
+                return nil
+            }
             if !user.isEmpty { parts.user = String(decoding: user, as: UTF8.self) }
             if !password.isEmpty { parts.password = Secret(password) }
         }
@@ -95,7 +97,9 @@ package struct RedisSettings: Sendable {
                 bytes.append(byte)
                 continue
             }
-            guard rest.count >= 2, let value = Hex.decode(String(decoding: rest.prefix(2), as: UTF8.self)) else { return nil }
+            guard rest.count >= 2, let value = Hex.decode(String(decoding: rest.prefix(2), as: UTF8.self)) else {
+                return nil
+            }
             bytes += value
             rest = rest.dropFirst(2)
         }

@@ -87,7 +87,9 @@ struct ReplicationStream {
             guard error.detail.contains("NOPERM") else { throw error }
         }
         // Each is an offer: a server that does not know it says so and goes on without.
-        for offer in [["listening-port", "1"], ["capa", "eof", "capa", "psync2"], ["rdb-only", "1"], ["version", "9.9.9"]] {
+        for offer in [
+            ["listening-port", "1"], ["capa", "eof", "capa", "psync2"], ["rdb-only", "1"], ["version", "9.9.9"],
+        ] {
             do { try connection.command((["REPLCONF"] + offer).map { Array($0.utf8) }) } catch let error as RedisError {
                 switch error.reason {
                 case .refused, .unsupported: continue
@@ -97,9 +99,12 @@ struct ReplicationStream {
             }
         }
         let answer: RESPValue
-        do { answer = try connection.command("PSYNC", "?", "-1", patience: Self.patience) } catch let error as RedisError {
+        do { answer = try connection.command("PSYNC", "?", "-1", patience: Self.patience) } catch let error
+            as RedisError
+        {
             switch error.reason {
-            case .unsupported: throw connection.error(.unsupported, "it does not serve PSYNC, so no snapshot can be taken")
+            case .unsupported:
+                throw connection.error(.unsupported, "it does not serve PSYNC, so no snapshot can be taken")
             case .denied: throw denied(error)
             default: throw error
             }

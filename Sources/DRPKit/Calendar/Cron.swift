@@ -77,7 +77,8 @@ struct CronFields: Sendable, Hashable {
         _ text: Substring, _ range: ClosedRange<Int>, _ name: String, names: [String] = [], firstName: Int = 0
     ) throws(ScheduleError) -> UInt64 {
         func wrong() -> ScheduleError {
-            ScheduleError("'\(text)' is no \(name): \(range.lowerBound) to \(range.upperBound), lists, ranges and steps")
+            ScheduleError(
+                "'\(text)' is no \(name): \(range.lowerBound) to \(range.upperBound), lists, ranges and steps")
         }
         func number(_ text: Substring) throws(ScheduleError) -> Int {
             if let index = names.firstIndex(of: text.lowercased()) { return index + firstName }

@@ -56,7 +56,8 @@ package struct Schedule: Sendable, Hashable, Codable, CustomStringConvertible {
     package func next(after date: Date) -> Date {
         let after = date.timeIntervalSince1970
         guard let candidate = firstDue(after: after) else { return .distantFuture }
-        if fields.isHourly, let last = lastDue(atOrBefore: after), candidate - last > 3600, Double(last + 3600) > after {
+        if fields.isHourly, let last = lastDue(atOrBefore: after), candidate - last > 3600, Double(last + 3600) > after
+        {
             return Date(timeIntervalSince1970: Double(last + 3600))
         }
         return Date(timeIntervalSince1970: Double(candidate))
@@ -66,7 +67,8 @@ package struct Schedule: Sendable, Hashable, Codable, CustomStringConvertible {
     package func previous(atOrBefore date: Date) -> Date {
         let before = date.timeIntervalSince1970
         guard let last = lastDue(atOrBefore: before) else { return .distantPast }
-        if fields.isHourly, Double(last + 3600) <= before, let next = firstDue(after: Double(last)), next - last > 3600 {
+        if fields.isHourly, Double(last + 3600) <= before, let next = firstDue(after: Double(last)), next - last > 3600
+        {
             return Date(timeIntervalSince1970: Double(last + 3600))
         }
         return Date(timeIntervalSince1970: Double(last))
@@ -123,7 +125,8 @@ package struct Schedule: Sendable, Hashable, Codable, CustomStringConvertible {
 
     private static func timeOfDay(_ text: Substring) -> (hour: Int, minute: Int)? {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 2, parts.allSatisfy({ $0.utf8.count == 2 && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }),
+        guard parts.count == 2,
+            parts.allSatisfy({ $0.utf8.count == 2 && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }),
             let hour = Int(parts[0]), let minute = Int(parts[1]), hour < 24, minute < 60
         else { return nil }
         return (hour, minute)
@@ -133,7 +136,8 @@ package struct Schedule: Sendable, Hashable, Codable, CustomStringConvertible {
     static func zone(_ name: Substring?) throws(ScheduleError) -> TimeZone {
         guard let name, name != "UTC" else { return .gmt }
         let plain = name.utf8.allSatisfy {
-            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || [0x5f, 0x2b, 0x2d, 0x2f].contains($0)
+            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
+                || [0x5f, 0x2b, 0x2d, 0x2f].contains($0)
         }
         guard plain, name.contains("/"), let zone = TimeZone(identifier: String(name)) else {
             throw ScheduleError("'\(name)' is no time zone: write it as Europe/Paris")

@@ -42,7 +42,9 @@ final class ReadingNotes {
     func declare(_ kind: Kind, _ name: String, at place: Place) -> Bool {
         guard declared[kind, default: []].insert(name).inserted else {
             let first = self.place(of: "\(kind.rawValue) \(name)")
-            add(place, "the \(kind.rawValue) '\(name)' exists twice", advice: "the first is at \(first.file):\(first.line)")
+            add(
+                place, "the \(kind.rawValue) '\(name)' exists twice",
+                advice: "the first is at \(first.file):\(first.line)")
             return false
         }
         mark("\(kind.rawValue) \(name)", at: place)
@@ -55,7 +57,9 @@ final class ReadingNotes {
     func checkReferences() {
         for (kind, name, place) in references where !declared[kind, default: []].contains(name) {
             let near = Suggestion.nearest(to: name, among: declared[kind, default: []].sorted())
-            add(place, "no \(kind.rawValue) is called '\(Printable.short(name))'", advice: near.map { "did you mean '\($0)'?" } ?? "")
+            add(
+                place, "no \(kind.rawValue) is called '\(Printable.short(name))'",
+                advice: near.map { "did you mean '\($0)'?" } ?? "")
         }
     }
 }

@@ -64,7 +64,9 @@ extension Fleet {
             if site.bastion != nil { parts.append("sites.\(site.name).bastion") }
             if !site.hosts.isEmpty { parts.append("sites.\(site.name).hosts") }
             if site.isReserve { parts.append("sites.\(site.name).reserve") }
-            if site.frontends.contains(where: { $0.runtime != nil }) { parts.append("sites.\(site.name).frontends.runtime") }
+            if site.frontends.contains(where: { $0.runtime != nil }) {
+                parts.append("sites.\(site.name).frontends.runtime")
+            }
         }
         for store in stores {
             switch store.kind {
@@ -84,7 +86,9 @@ extension Fleet {
             if client.hours != nil { parts.append("clients.\(client.id).hours") }
             if !client.contacts.isEmpty { parts.append("clients.\(client.id).contacts") }
             if case .image = client.services.api?.launch { parts.append("clients.\(client.id).services.api.image") }
-            if client.services.api?.secrets.isEmpty == false { parts.append("clients.\(client.id).services.api.secrets") }
+            if client.services.api?.secrets.isEmpty == false {
+                parts.append("clients.\(client.id).services.api.secrets")
+            }
         }
         if notices != nil { parts.append("notices") }
         return parts

@@ -127,7 +127,8 @@ package enum FleetReader {
         switch folder {
         case nil: return SourceFile(name: file, folder: current)
         case let folder?:
-            return SourceFile(name: file, folder: folder.hasPrefix("/") || file.hasPrefix("/") ? folder : current + "/" + folder)
+            return SourceFile(
+                name: file, folder: folder.hasPrefix("/") || file.hasPrefix("/") ? folder : current + "/" + folder)
         }
     }
 }

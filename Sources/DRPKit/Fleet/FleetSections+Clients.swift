@@ -11,7 +11,8 @@ extension FleetSections {
         if let id, let idNode {
             let place = fields.place(of: idNode)
             if let first = notes.places["client \(id)"] {
-                notes.add(place, "the client '\(id)' exists twice", advice: "the first is at \(first.file):\(first.line)")
+                notes.add(
+                    place, "the client '\(id)' exists twice", advice: "the first is at \(first.file):\(first.line)")
             } else {
                 notes.mark("client \(id)", at: place)
             }
@@ -42,7 +43,8 @@ extension FleetSections {
         guard let domain else { return nil }
         let place = fields.place(of: node)
         if let first = notes.places["domain \(domain)"] {
-            notes.add(place, "the domain '\(domain)' exists twice", advice: "the first is at \(first.file):\(first.line)")
+            notes.add(
+                place, "the domain '\(domain)' exists twice", advice: "the first is at \(first.file):\(first.line)")
         } else {
             notes.mark("domain \(domain)", at: place)
         }
@@ -51,7 +53,8 @@ extension FleetSections {
 
     private func isMailAddress(_ text: String) -> Bool {
         let halves = text.split(separator: "@", omittingEmptySubsequences: false)
-        return halves.count == 2 && !halves[0].isEmpty && !text.contains(" ") && NetworkText.isDomain(halves[1].lowercased())
+        return halves.count == 2 && !halves[0].isEmpty && !text.contains(" ")
+            && NetworkText.isDomain(halves[1].lowercased())
     }
 
     private func needs(_ node: YAMLNode, in outer: FieldReader) -> Client.Needs? {
@@ -179,7 +182,8 @@ extension FleetSections {
         }
         guard let server, let zone, let key else { return nil }
         return TrafficSettings.RFC2136(
-            server: server, zone: zone, key: key, authorities: authorities.flatMap { $0.isEmpty ? nil : $0 } ?? [server])
+            server: server, zone: zone, key: key, authorities: authorities.flatMap { $0.isEmpty ? nil : $0 } ?? [server]
+        )
     }
 
     func notices(_ section: Section) -> NoticeSettings? {

@@ -211,7 +211,8 @@ struct FleetSections {
         let policy = (lock: fields.duration(lock), drill: fields.choice(drill, Policy.Drill.self))
         guard let schedule, let stores else { return nil }
         return Policy(
-            name: name, schedule: schedule, log: log, keep: keep, stores: stores, lock: policy.lock, drill: policy.drill)
+            name: name, schedule: schedule, log: log, keep: keep, stores: stores, lock: policy.lock, drill: policy.drill
+        )
     }
 
     private func environment(_ name: EnvironmentName, _ fields: inout FieldReader) -> ClientEnvironment? {

@@ -50,7 +50,9 @@ struct FleetValidator {
                 place, "the client '\(client.id)' has neither mongo nor redis: there is nothing to back up",
                 severity: .warning)
         }
-        guard let site = fleet.site(client.site), case .command = client.services.api?.launch, !site.isLocal else { return }
+        guard let site = fleet.site(client.site), case .command = client.services.api?.launch, !site.isLocal else {
+            return
+        }
         notes.add(
             place, "the api of '\(client.id)' is a command, but its site '\(site.name)' is not local",
             advice: "write 'image', or 'provider: local' at the site")

@@ -111,7 +111,8 @@ package enum Scheduler {
                     if run.attempts < maximumAttempts {
                         pending.append((entry, run.due))
                     } else {
-                        decision.late.append(Late(client: entry.client, kind: entry.kind, due: run.due, reason: .gaveUp))
+                        decision.late.append(
+                            Late(client: entry.client, kind: entry.kind, due: run.due, reason: .gaveUp))
                     }
                 }
             } else if entry.since.map({ due > $0 }) ?? true {
@@ -123,7 +124,8 @@ package enum Scheduler {
     }
 
     private static func start(
-        _ pending: [(entry: Entry, due: Date)], now: Date, running: Set<ClientID>, limit: Int, in decision: inout Decision
+        _ pending: [(entry: Entry, due: Date)], now: Date, running: Set<ClientID>, limit: Int,
+        in decision: inout Decision
     ) {
         var busy = running
         let ordered = pending.sorted {

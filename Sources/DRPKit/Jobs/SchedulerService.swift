@@ -1,6 +1,6 @@
+internal import Foundation
 package import Logging
 internal import ServiceLifecycle
-internal import Foundation
 
 /// Carries out one kind of job.
 package protocol JobHandler: Sendable {
@@ -25,7 +25,8 @@ package actor SchedulerService: Service {
     private var told: [ClientID: String] = [:]
 
     package init(
-        entries: [Scheduler.Entry], handlers: [String: any JobHandler], journal: Journal, clock: any WallClock, limit: Int,
+        entries: [Scheduler.Entry], handlers: [String: any JobHandler], journal: Journal, clock: any WallClock,
+        limit: Int,
         logger: Logger
     ) {
         self.entries = entries
@@ -51,8 +52,12 @@ package actor SchedulerService: Service {
     private func due() async throws -> [Job] {
         let decision = Scheduler.decide(
             now: clock.now, entries: entries, lastRuns: try await lastRuns(), running: running, limit: limit)
-        for late in decision.late { tell(late.client, "job is late", "\(late.kind) due \(late.due), \(late.reason.rawValue)") }
-        for client in decision.clockWentBack { tell(client, "the clock was set back", "the last run lies in the future") }
+        for late in decision.late {
+            tell(late.client, "job is late", "\(late.kind) due \(late.due), \(late.reason.rawValue)")
+        }
+        for client in decision.clockWentBack {
+            tell(client, "the clock was set back", "the last run lies in the future")
+        }
         return decision.start
     }
 
@@ -85,7 +90,9 @@ package actor SchedulerService: Service {
 
     /// - Throws: only if the journal cannot be written: without it nothing may go on.
     private func carryOut(_ job: Job, _ handler: any JobHandler) async throws {
-        let metadata: Logger.Metadata = ["client": "\(job.client)", "kind": "\(job.kind)", "due": "\(JournalDate.text(job.due))"]
+        let metadata: Logger.Metadata = [
+            "client": "\(job.client)", "kind": "\(job.kind)", "due": "\(JournalDate.text(job.due))",
+        ]
         let id = try await journal.beginJob(client: job.client, kind: job.kind, due: job.due)
         logger.info("job started", metadata: metadata)
         do {

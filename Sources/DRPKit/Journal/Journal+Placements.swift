@@ -17,7 +17,8 @@ extension Journal {
             let last = try self.latest(client, db)
             if let last, let run, last.run == run, last.site == site { return last }
             let placement = Placement(
-                client: client, site: site, epoch: max(epoch, (last?.epoch ?? 0) + 1), services: services, run: run, at: now)
+                client: client, site: site, epoch: max(epoch, (last?.epoch ?? 0) + 1), services: services, run: run,
+                at: now)
             try db.execute(
                 sql: "INSERT INTO placements (client, site, epoch, services, run, at) VALUES (?, ?, ?, ?, ?, ?)",
                 arguments: [

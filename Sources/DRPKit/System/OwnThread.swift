@@ -17,7 +17,9 @@ package enum OwnThread {
     }
 
     /// Waits on a plain thread, never on the cooperative pool, until `operation` has ended.
-    package static func wait<Result: Sendable>(for operation: @escaping @Sendable () async throws -> Result) throws -> Result {
+    package static func wait<Result: Sendable>(for operation: @escaping @Sendable () async throws -> Result) throws
+        -> Result
+    {
         let box = ResultBox<Result>()
         Task {
             do { box.finish(.success(try await operation())) } catch { box.finish(.failure(error)) }

@@ -150,7 +150,8 @@ package enum YAMLDocument {
         case .duplicatedKeysInMapping(let keys, let context):
             let names = keys.map { "'\($0)'" }.joined(separator: ", ")
             return Problem(
-                file: file, line: context.mark.line, column: context.mark.column, "\(names) stands twice in one mapping",
+                file: file, line: context.mark.line, column: context.mark.column,
+                "\(names) stands twice in one mapping",
                 advice: "keep one of them")
         case .memory:
             // Text is capped, so libyaml only says this at its own limit of nesting (1000).

@@ -48,7 +48,8 @@ package struct PreflightStep: Step {
             "backup": .integer(Int64(backup.manifest.number)), "store": .text(backup.store.text),
             "instant": .text(JournalDate.text(backup.manifest.instant)), "source": .text(place.site.text),
             "sourceAlive": .boolean(isAlive), "uuid": .text(backup.manifest.client.uuidString.lowercased()),
-            "epoch": .integer(Int64(epoch)), "target": .text(site.name.text), "address": .text(site.frontends[0].address),
+            "epoch": .integer(Int64(epoch)), "target": .text(site.name.text),
+            "address": .text(site.frontends[0].address),
         ]
     }
 
@@ -64,12 +65,14 @@ package struct PreflightStep: Step {
         guard free > needed * 2 else {
             throw StepError(
                 context, .refused,
-                "site \(site.name) has \(ByteCount(free)) free in \(folder), and the restore needs about \(ByteCount(needed * 2))")
+                "site \(site.name) has \(ByteCount(free)) free in \(folder), and the restore needs about \(ByteCount(needed * 2))"
+            )
         }
     }
 
     /// The records must be ours to change: marked with the client's uuid, or unmarked and pointing at the place where it lives.
-    private func records(_ context: StepContext, _ client: Client, _ place: ClientPlace) async throws -> [TrafficRecord] {
+    private func records(_ context: StepContext, _ client: Client, _ place: ClientPlace) async throws -> [TrafficRecord]
+    {
         guard !client.domains.isEmpty else { return [] }
         let traffic = try world.requireTraffic(context)
         let uuid = try world.writerKeys(client).client
@@ -83,7 +86,8 @@ package struct PreflightStep: Step {
             if record.owner == nil, !record.addresses.isEmpty, record.addresses != known {
                 throw StepError(
                     context, .refused,
-                    "\(domain) points to \(record), not to \(place.site) (\(known.joined(separator: ", "))): whose is it?")
+                    "\(domain) points to \(record), not to \(place.site) (\(known.joined(separator: ", "))): whose is it?"
+                )
             }
             records.append(record)
         }

@@ -14,7 +14,9 @@ package struct ProbeStep: Step {
 
     package func plan(_ context: StepContext) async throws -> StepPlan {
         let client = try world.client(context)
-        let lines = client.domains.map { "GET http://\($0):\(client.services.api?.port ?? 80)/ must answer as \(client.id)" }
+        let lines = client.domains.map {
+            "GET http://\($0):\(client.services.api?.port ?? 80)/ must answer as \(client.id)"
+        }
         return StepPlan(name: context.step, kind: Self.kind, lines: lines.isEmpty ? ["no domains"] : lines)
     }
 

@@ -24,7 +24,9 @@ package struct ServerAdministrator: DatabaseAdministrator {
         let settings = Self.local(host, port, patience: .seconds(10))
         try await OwnThread.run("mongo-initiate") {
             let connection = try MongoConnection(settings, side: .target)
-            if try connection.server().setName == nil { try Self.initiate(connection, member: "\(host):\(port)", name: name) }
+            if try connection.server().setName == nil {
+                try Self.initiate(connection, member: "\(host):\(port)", name: name)
+            }
         }
         for _ in 0..<150 {
             let isPrimary = try await OwnThread.run("mongo-primary") {
@@ -34,21 +36,28 @@ package struct ServerAdministrator: DatabaseAdministrator {
             try await clock.sleep(for: .milliseconds(200))
         }
         throw MongoError(
-            side: .target, reason: .unreachable, subject: "\(host):\(port)", detail: "it did not become primary within 30 s")
+            side: .target, reason: .unreachable, subject: "\(host):\(port)",
+            detail: "it did not become primary within 30 s")
     }
 
     /// A set that another call has initiated meanwhile (code 23) is as good.
     private static func initiate(_ connection: MongoConnection, member: String, name: String) throws {
         let command = BSONWriter.document { command in
-            command.append("replSetInitiate", document: { config in
-                config.append("_id", name)
-                config.append("members", array: { members in
-                    members.append("0", document: { one in
-                        one.append("_id", Int32(0))
-                        one.append("host", member)
-                    })
+            command.append(
+                "replSetInitiate",
+                document: { config in
+                    config.append("_id", name)
+                    config.append(
+                        "members",
+                        array: { members in
+                            members.append(
+                                "0",
+                                document: { one in
+                                    one.append("_id", Int32(0))
+                                    one.append("host", member)
+                                })
+                        })
                 })
-            })
         }
         do throws(MongoError) {
             _ = try connection.run(command, on: "admin")
@@ -91,12 +100,16 @@ package struct ServerAdministrator: DatabaseAdministrator {
             BSONWriter.document { command in
                 command.append("createUser", user.name)
                 command.append("pwd", password)
-                command.append("roles", array: { roles in
-                    roles.append("0", document: { role in
-                        role.append("role", user.role)
-                        role.append("db", "admin")
+                command.append(
+                    "roles",
+                    array: { roles in
+                        roles.append(
+                            "0",
+                            document: { role in
+                                role.append("role", user.role)
+                                role.append("db", "admin")
+                            })
                     })
-                })
                 command.append("customData", document: { $0.append("managedBy", MongoAccount.manager) })
             }
         }

@@ -114,7 +114,9 @@ extension StepWorld {
             do {
                 let repository = try await Repository(store: try store(settings), keys: keys)
                 let manifest: Manifest? =
-                    if let number = Int(at) { try await repository.manifest(number) } else { try await repository.latest() }
+                    if let number = Int(at) { try await repository.manifest(number) } else {
+                        try await repository.latest()
+                    }
                 guard let manifest, best.map({ $0.manifest.instant < manifest.instant }) ?? true else { continue }
                 best = FoundBackup(manifest: manifest, store: settings.name, repository: repository)
             } catch {

@@ -30,7 +30,8 @@ package struct SwitchStep: Step {
         for domain in client.domains {
             let record = try await world.requireTraffic(context).records.read(domain)
             guard record.owner == owner, record.addresses == Self.addresses(site) else { return .notDone }
-            domains.append(try Self.line(domain, before: context.notes["before \(domain)"], after: record, site, asked: 0))
+            domains.append(
+                try Self.line(domain, before: context.notes["before \(domain)"], after: record, site, asked: 0))
         }
         guard let placement = try await world.journal.placement(of: client.id), placement.run == context.run else {
             return .notDone
@@ -81,7 +82,8 @@ package struct SwitchStep: Step {
             let traffic = try world.requireTraffic(context)
             let found = try await traffic.records.read(domain)
             guard found.owner == owner, !before.addresses.isEmpty else { continue }
-            let back = OwnerRecord(client: owner.client, site: before.owner?.site ?? client.site, epoch: owner.epoch + 1)
+            let back = OwnerRecord(
+                client: owner.client, site: before.owner?.site ?? client.site, epoch: owner.epoch + 1)
             _ = try await traffic.records.switchOver(
                 domain, from: found, to: before.addresses, owner: back, ttlSeconds: max(1, before.ttlSeconds))
         }
@@ -98,7 +100,8 @@ package struct SwitchStep: Step {
     }
 
     private func owner(_ context: StepContext, _ site: Site) throws -> OwnerRecord {
-        guard let facts = context.outcomes["preflight"], let text = facts.text("uuid"), let uuid = UUID(uuidString: text),
+        guard let facts = context.outcomes["preflight"], let text = facts.text("uuid"),
+            let uuid = UUID(uuidString: text),
             let epoch = facts.integer("epoch")
         else { throw StepError(context, .order, "it needs the outcome of a step 'preflight' before it") }
         return OwnerRecord(client: uuid, site: site.name, epoch: Int(epoch))

@@ -51,7 +51,9 @@ private struct Checker {
         }
         do {
             for lease in try await composition.journal.leases() {
-                answer.add("leases", .note, "\(lease.name) is held by process \(lease.pid) since \(Text.shortTime(lease.since))")
+                answer.add(
+                    "leases", .note,
+                    "\(lease.name) is held by process \(lease.pid) since \(Text.shortTime(lease.since))")
             }
         } catch { answer.fail("leases", error) }
         if composition.fleet.traffic != nil {
@@ -72,7 +74,8 @@ private struct Checker {
             if found.isMoved {
                 answer.add(
                     "\(client.id): place", .warning,
-                    "it lives at \(found.site) since a switch; the fleet file still says \(client.site): change `site` there")
+                    "it lives at \(found.site) since a switch; the fleet file still says \(client.site): change `site` there"
+                )
             } else {
                 answer.add("\(client.id): place", .ok, "\(found.site)")
             }
@@ -96,7 +99,8 @@ private struct Checker {
         let resolver = composition.resolver
         for source in [place.services.mongo?.uri, place.services.redis?.uri].compactMap({ $0 })
         where resolver.isWorldReadable(source) == true {
-            answer.add("\(client.id): secrets", .warning, "\(source) can be read by everyone on this machine: chmod 600")
+            answer.add(
+                "\(client.id): secrets", .warning, "\(source) can be read by everyone on this machine: chmod 600")
         }
         if place.services.mongo != nil {
             await row("\(client.id): mongo") {
@@ -154,7 +158,9 @@ struct CheckAnswer: Answer {
     var text: String {
         rows.map { row in
             let name = row.what + String(repeating: " ", count: max(0, 24 - row.what.count))
-            let state = row.state == .failed ? "FAILED " : row.state.rawValue + String(repeating: " ", count: 7 - row.state.rawValue.count)
+            let state =
+                row.state == .failed
+                ? "FAILED " : row.state.rawValue + String(repeating: " ", count: 7 - row.state.rawValue.count)
             let code = row.code.map { " [\($0.rawValue)]" } ?? ""
             let advice = row.advice.map { "\n" + String(repeating: " ", count: 33) + "next: \($0)" } ?? ""
             return "\(state)  \(name)\(Text.safe(row.text))\(code)\(advice)"

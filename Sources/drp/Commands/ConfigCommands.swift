@@ -53,7 +53,8 @@ struct ConfigAnswer: Answer {
                 lines.append("read and checked, but not active in this version: \(inactive.joined(separator: ", "))")
             }
         } else {
-            lines.append("\(problems.count { $0.severity == .error }) errors; nothing else works before they are mended")
+            lines.append(
+                "\(problems.count { $0.severity == .error }) errors; nothing else works before they are mended")
         }
         return lines.joined(separator: "\n")
     }

@@ -101,10 +101,15 @@ struct ClientKeysAnswer: Answer {
                 key.stores.map(\.text).joined(separator: ", "),
             ]
         }
-        let table = keys.isEmpty
+        let table =
+            keys.isEmpty
             ? [] : [Text.table([["CLIENT", "EPOCH", "FINGERPRINT", "KEYS", "STORES"]] + rows)]
-        let advice = keys.contains { $0.isNew }
-            ? ["", "Write the fingerprints down beside the recovery identity: they tell our keys from somebody else's."] : []
+        let advice =
+            keys.contains { $0.isNew }
+            ? [
+                "",
+                "Write the fingerprints down beside the recovery identity: they tell our keys from somebody else's.",
+            ] : []
         return (table + problems.map(\.text) + advice).joined(separator: "\n")
     }
 }
@@ -125,7 +130,9 @@ extension Composition {
         }
         let recipients = try fleet.recovery.map { text in
             guard let recipient = Recipient(text) else {
-                throw UsageError("'\(text)' in `recovery` is no recipient", advice: ErrorCode.fleetInvalid.advice, code: .fleetInvalid)
+                throw UsageError(
+                    "'\(text)' in `recovery` is no recipient", advice: ErrorCode.fleetInvalid.advice,
+                    code: .fleetInvalid)
             }
             return recipient
         }

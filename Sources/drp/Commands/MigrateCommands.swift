@@ -73,7 +73,8 @@ struct MigrateCommands: AsyncParsableCommand {
 
         @OptionGroup var options: Options
 
-        @Option(name: .long, help: ArgumentHelp("The client's name; with several clients, the site's.", valueName: "name"))
+        @Option(
+            name: .long, help: ArgumentHelp("The client's name; with several clients, the site's.", valueName: "name"))
         var confirm: String?
 
         func run() async throws {
@@ -84,7 +85,8 @@ struct MigrateCommands: AsyncParsableCommand {
                     advice: "See `drp migrate plan`, then give --confirm \(wanted)", code: .confirmationMissing)
             }
             let display = ProgressDisplay(json: options.common.json)
-            let composition = try await options.common.composition(identity: options.identity.identity, progress: display)
+            let composition = try await options.common.composition(
+                identity: options.identity.identity, progress: display)
             let narrator = RunNarrator(display: display, isSilent: options.common.json)
             let engine = try await composition.engine { narrator.tell($0) }
             let runbook = try composition.runbooks.runbook(
@@ -123,7 +125,8 @@ struct MigratePlanAnswer: Answer {
         plans.map { plan in
             var lines = ["\(plan.client) to \(plan.target), by \(plan.runbook); nothing was changed"]
             for (index, step) in plan.steps.enumerated() {
-                let time = step.predictedSeconds.map { "about \(Text.seconds($0))" } ?? "time unknown (under three runs)"
+                let time =
+                    step.predictedSeconds.map { "about \(Text.seconds($0))" } ?? "time unknown (under three runs)"
                 lines.append("  \(index + 1). \(step.name)  \(time)")
                 lines += step.lines.map { "       \(Text.safe($0))" }
             }

@@ -23,7 +23,8 @@ struct RestoreCommands: AsyncParsableCommand {
         @Flag(name: .long, help: "Drop what the target holds; needs --confirm CLIENT.")
         var replace = false
 
-        @Option(name: .long, help: ArgumentHelp("The client's name, for --in-place and --replace.", valueName: "client"))
+        @Option(
+            name: .long, help: ArgumentHelp("The client's name, for --in-place and --replace.", valueName: "client"))
         var confirm: String?
 
         @OptionGroup var identity: IdentityOption
@@ -43,11 +44,16 @@ struct RestoreCommands: AsyncParsableCommand {
                     advice: "Give the client's name: --confirm \(client.id)", code: .confirmationMissing)
             }
             let services: Services
-            if let target { services = try TargetFile.read(target) } else {
-                services = try ClientPlace(client, placement: try await composition.journal.placement(of: client.id)).services
+            if let target {
+                services = try TargetFile.read(target)
+            } else {
+                services = try ClientPlace(client, placement: try await composition.journal.placement(of: client.id))
+                    .services
             }
             let found = try await composition.find(BackupReference(client: client.id, number: Int(at)))
-            guard let identity = composition.identity else { throw UsageError("no identity", advice: "Give --identity FILE.") }
+            guard let identity = composition.identity else {
+                throw UsageError("no identity", advice: "Give --identity FILE.")
+            }
             let reader = try await found.repository.reader(try await found.repository.rootKey(identity))
             let databases = try await ClientDatabases(services, side: .target, resolver: composition.resolver)
             return Prepared(
@@ -100,7 +106,8 @@ struct RestoreCommands: AsyncParsableCommand {
 
         func run() async throws {
             let display = ProgressDisplay(json: options.common.json)
-            let composition = try await options.common.composition(identity: options.identity.identity, progress: display)
+            let composition = try await options.common.composition(
+                identity: options.identity.identity, progress: display)
             let prepared = try await options.prepare(composition, confirmed: true)
             let began = composition.clock.now
             let lease = try await composition.journal.acquireLease("client/\(options.client)")
@@ -147,7 +154,8 @@ extension Composition {
         try? await journal.append(
             event: "restore.failed", client: found.manifest.name,
             payload: [
-                "backup": .integer(Int64(found.manifest.number)), "store": .text(found.store.text), "code": .text(code.rawValue),
+                "backup": .integer(Int64(found.manifest.number)), "store": .text(found.store.text),
+                "code": .text(code.rawValue),
             ])
     }
 }
@@ -207,7 +215,8 @@ struct RestoreAnswer: Answer {
             "  \(comparison.summary)",
         ]
         if comparison.expiringKeys > 0 {
-            lines.append("  \(Text.count(comparison.expiringKeys)) keys had expired or were about to, and were not compared")
+            lines.append(
+                "  \(Text.count(comparison.expiringKeys)) keys had expired or were about to, and were not compared")
         }
         lines += comparison.differences.prefix(20).map {
             "  DIFFERS \(Text.safe($0.subject)): expected \($0.expected), found \($0.found)"

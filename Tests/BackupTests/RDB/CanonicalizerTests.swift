@@ -1,6 +1,7 @@
-@testable import Backup
 import TestSupport
 import Testing
+
+@testable import Backup
 
 @Suite("Canonical values")
 struct CanonicalizerTests {
@@ -43,10 +44,14 @@ struct CanonicalizerTests {
     func hashes() throws {
         for seed in UInt64(1)...40 {
             var random = SeededGenerator(seed: seed)
-            let names = Set((0..<Int.random(in: 1...30, using: &random)).map { _ in
-                Bool.random(using: &random) ? "\(Int64.random(in: -70000...70000, using: &random))" : "f\(random.next())"
-            })
-            var fields = names.map { ($0, "\(Int64(bitPattern: random.next()) >> Int64.random(in: 0...63, using: &random))") }
+            let names = Set(
+                (0..<Int.random(in: 1...30, using: &random)).map { _ in
+                    Bool.random(using: &random)
+                        ? "\(Int64.random(in: -70000...70000, using: &random))" : "f\(random.next())"
+                })
+            var fields = names.map {
+                ($0, "\(Int64(bitPattern: random.next()) >> Int64.random(in: 0...63, using: &random))")
+            }
             let flat = { fields.flatMap { [$0.0, $0.1] } }
             let one = try RDBSamples.canonical(4, plain(flat(), count: fields.count))
             fields.shuffle(using: &random)
@@ -73,12 +78,14 @@ struct CanonicalizerTests {
 
         let scores = try RDBSamples.canonical(17, packed(["b", "1.5", "a", "-3", "i", "inf"]))
         #expect(try RDBSamples.canonical(12, ziplist(["a", "-3", "b", "1.5", "i", "inf"])) == scores)
-        let text: [UInt8] = [3] + RDBSamples.string("i") + [254] + RDBSamples.string("b") + RDBSamples.string("1.5")
+        let text: [UInt8] =
+            [3] + RDBSamples.string("i") + [254] + RDBSamples.string("b") + RDBSamples.string("1.5")
             + RDBSamples.string("a") + RDBSamples.string("-3")
         #expect(try RDBSamples.canonical(3, text) == scores)
         #expect(try RDBSamples.canonical(5, Array(try #require(scores).dropFirst())) == scores)
-        #expect(try RDBSamples.canonical(9, string([1, 1, 0x66, 2, 1, 0x76, 0x77, 0, 0xff]))
-            == [4, 1] + RDBSamples.string("f") + RDBSamples.string("vw"))
+        #expect(
+            try RDBSamples.canonical(9, string([1, 1, 0x66, 2, 1, 0x76, 0x77, 0, 0xff]))
+                == [4, 1] + RDBSamples.string("f") + RDBSamples.string("vw"))
     }
 
     @Test("times to live of fields have one form for Redis and Valkey, and a hash without any is a plain one")
@@ -91,7 +98,8 @@ struct CanonicalizerTests {
         var redis: [UInt8] = []
         RDBWriter.number(Int64(5000), to: &redis)
         #expect(try RDBSamples.canonical(25, redis + packed(["b", "2", "5000", "a", "1", "0"])) == one)
-        let fields: [UInt8] = [2, 1] + RDBSamples.string("b") + RDBSamples.string("2") + [0] + RDBSamples.string("a")
+        let fields: [UInt8] =
+            [2, 1] + RDBSamples.string("b") + RDBSamples.string("2") + [0] + RDBSamples.string("a")
             + RDBSamples.string("1")
         #expect(try RDBSamples.canonical(24, redis + fields) == one)
         let value = Array(one.dropFirst())
@@ -113,9 +121,11 @@ struct CanonicalizerTests {
     @Test("a member that stands twice, bytes after a value and wrong counts are refused")
     func broken() {
         let values: [(UInt8, [UInt8])] = [
-            (2, plain(["a", "a"], count: 2)), (4, plain(["a", "1", "a", "2"], count: 2)), (0, RDBSamples.string("a") + [0]),
+            (2, plain(["a", "a"], count: 2)), (4, plain(["a", "1", "a", "2"], count: 2)),
+            (0, RDBSamples.string("a") + [0]),
             (11, string([2, 0, 0, 0, 2, 0, 0, 0, 1, 0])), (11, string([3, 0, 0, 0, 0, 0, 0, 0])), (16, packed(["a"])),
-            (17, packed(["a", "x"])), (20, string([9, 0, 0, 0, 1, 0, 5, 2, 0xff])), (1, [0x80, 0xff, 0xff, 0xff, 0xff]),
+            (17, packed(["a", "x"])), (20, string([9, 0, 0, 0, 1, 0, 5, 2, 0xff])),
+            (1, [0x80, 0xff, 0xff, 0xff, 0xff]),
             (18, [1, 3] + RDBSamples.string("a")), (24, [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 1, 0, 0]),
         ]
         for (type, value) in values {
@@ -140,12 +150,14 @@ struct RestorePayloadTests {
         return output
     }
 
-    private func payload(_ bytes: [UInt8], _ family: RDBFamily, _ version: Int) throws -> (type: UInt8, version: UInt16) {
+    private func payload(_ bytes: [UInt8], _ family: RDBFamily, _ version: Int) throws -> (type: UInt8, version: UInt16)
+    {
         var scratch: [UInt8] = []
         return try bytes.withUnsafeBytes { raw in
             try RestorePayload.with(
                 try RedisRecord(raw), for: RestoreTarget(family: family, rdbVersion: version), Canonicalizer(),
-                scratch: &scratch) { ($0[0], $1) }
+                scratch: &scratch
+            ) { ($0[0], $1) }
         }
     }
 

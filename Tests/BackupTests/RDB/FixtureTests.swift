@@ -1,7 +1,8 @@
-@testable import Backup
 import DRPKit
 import Foundation
 import Testing
+
+@testable import Backup
 
 /// A manifest as a client of the server saw its values, made beside each fixture.
 private struct SeenManifest: Decodable {
@@ -31,7 +32,9 @@ private struct SeenManifest: Decodable {
             case number(Int64)
             init(from decoder: any Decoder) throws {
                 let container = try decoder.singleValueContainer()
-                if let text = try? container.decode(String.self) { self = .text(text) } else {
+                if let text = try? container.decode(String.self) {
+                    self = .text(text)
+                } else {
                     self = .number(try container.decode(Int64.self))
                 }
             }
@@ -58,7 +61,9 @@ struct FixtureTests {
         let data = try Data(contentsOf: RDBSamples.path(name + ".manifest.json"))
         let seen = try JSONDecoder().decode(SeenManifest.self, from: data)
         #expect(info.checksum == .verified)
-        #expect(functions.map { Array($0.dropFirst(4)) } == (seen.functionLibraries ?? []).map { Array($0.library_code.utf8) })
+        #expect(
+            functions.map { Array($0.dropFirst(4)) }
+                == (seen.functionLibraries ?? []).map { Array($0.library_code.utf8) })
         #expect(keys.count == seen.keys.count)
         var wanted: [String: SeenManifest.Key] = [:]
         for key in seen.keys { wanted["\(key.db) \(Hex.encode(key.key))"] = key }
@@ -71,7 +76,9 @@ struct FixtureTests {
                     return
                 }
                 #expect(record.expiry ?? -1 == key.expireAtMs, "\(label)")
-                let types: [UInt8: String] = [0: "string", 1: "list", 2: "set", 4: "hash", 5: "zset", 21: "stream", 24: "hash"]
+                let types: [UInt8: String] = [
+                    0: "string", 1: "list", 2: "set", 4: "hash", 5: "zset", 21: "stream", 24: "hash",
+                ]
                 #expect(types[record.type] == key.type, "\(label)")
                 #expect(try ClientView.digest(record) == key.valueSha256, "\(label) \(key.type)")
                 if let stream = key.stream { try compare(record, stream, hasCounters: info.rdbVersion >= 10) }
@@ -138,7 +145,9 @@ struct FixtureTests {
         try bytes.withUnsafeBytes { try ClientView.digest(try RedisRecord($0)) }
     }
 
-    @Test("streams come back the same from each older and newer form", arguments: [StreamForm.type15, .type19, .type21, .type26])
+    @Test(
+        "streams come back the same from each older and newer form",
+        arguments: [StreamForm.type15, .type19, .type21, .type26])
     func streamForms(_ form: StreamForm) throws {
         for name in RDBSamples.fixtures {
             for bytes in try RDBSamples.records(try RDBSamples.fixture(name)).keys {
@@ -209,11 +218,12 @@ private enum ClientView {
                 part(try reader.string(arena))
                 part(try reader.string(arena))
             }
-        case 21: try entries(&reader, arena) { id, fields in
-            part(id)
-            RDBWriter.number(UInt64(fields.count / 2), to: &bytes)
-            for field in fields { part(field) }
-        }
+        case 21:
+            try entries(&reader, arena) { id, fields in
+                part(id)
+                RDBWriter.number(UInt64(fields.count / 2), to: &bytes)
+                for field in fields { part(field) }
+            }
         default: Issue.record("type \(record.type)")
         }
         return ContentHash(hashing: bytes).description
@@ -232,7 +242,8 @@ private enum ClientView {
             _ = try list.need()
             for _ in 0..<count {
                 let flags = try list.need().number()
-                let id = "\(ms &+ UInt64(bitPattern: try list.need().number()))-\(seq &+ UInt64(bitPattern: try list.need().number()))"
+                let id =
+                    "\(ms &+ UInt64(bitPattern: try list.need().number()))-\(seq &+ UInt64(bitPattern: try list.need().number()))"
                 var fields: [Piece] = []
                 if flags == 2 {
                     for name in names { fields += [name, try list.need().text(arena)] }

@@ -12,10 +12,12 @@ struct LZFTests {
         #expect(try plain([0x01, 0x61, 0x62, 0xe0, 0x01, 0x01], 12) == Array("abababababab".utf8))
     }
 
-    @Test("input that ends early, reaches before the output or gives another length is refused", arguments: [
-        ([0x02, 0x61, 0x62], 3), ([0x20], 3), ([0xe0], 9), ([0x00, 0x61, 0x20, 0x01], 4), ([0x20, 0x00], 3),
-        ([0x00, 0x61], 2), ([0x01, 0x61, 0x62], 1), ([0x00, 0x61, 0x20, 0x00], 3),
-    ] as [([UInt8], Int)])
+    @Test(
+        "input that ends early, reaches before the output or gives another length is refused",
+        arguments: [
+            ([0x02, 0x61, 0x62], 3), ([0x20], 3), ([0xe0], 9), ([0x00, 0x61, 0x20, 0x01], 4), ([0x20, 0x00], 3),
+            ([0x00, 0x61], 2), ([0x01, 0x61, 0x62], 1), ([0x00, 0x61, 0x20, 0x00], 3),
+        ] as [([UInt8], Int)])
     func broken(_ input: [UInt8], _ length: Int) {
         #expect(throws: RDBError.self) { try plain(input, length) }
     }

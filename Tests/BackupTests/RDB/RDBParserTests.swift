@@ -68,13 +68,15 @@ struct RDBParserTests {
         #expect(try RDBSamples.events(bytes).last?.contains("absent") == true)
     }
 
-    @Test("unknown opcodes, types and versions are errors with a name, not guesses", arguments: [
-        ([0xf2, 0, 0], "REDIS0012", RDBError.Reason.unknown), ([0xf6, 0], "REDIS0010", .unsupported),
-        ([0xf3, 0], "REDIS0012", .unsupported), ([28, 1, 0x61, 0], "REDIS0012", .unknown),
-        ([22, 1, 0x61, 0], "REDIS0012", .unknown), ([6, 1, 0x61, 0], "REDIS0009", .unsupported),
-        ([], "REDIS0099", .unknown), ([], "VALKEY081", .unknown), ([], "RUBIS0011", .malformed),
-        ([0x82, 1, 0x61], "REDIS0011", .unknown), ([0, 0x82], "REDIS0011", .malformed),
-    ] as [([UInt8], String, RDBError.Reason)])
+    @Test(
+        "unknown opcodes, types and versions are errors with a name, not guesses",
+        arguments: [
+            ([0xf2, 0, 0], "REDIS0012", RDBError.Reason.unknown), ([0xf6, 0], "REDIS0010", .unsupported),
+            ([0xf3, 0], "REDIS0012", .unsupported), ([28, 1, 0x61, 0], "REDIS0012", .unknown),
+            ([22, 1, 0x61, 0], "REDIS0012", .unknown), ([6, 1, 0x61, 0], "REDIS0009", .unsupported),
+            ([], "REDIS0099", .unknown), ([], "VALKEY081", .unknown), ([], "RUBIS0011", .malformed),
+            ([0x82, 1, 0x61], "REDIS0011", .unknown), ([0, 0x82], "REDIS0011", .malformed),
+        ] as [([UInt8], String, RDBError.Reason)])
     func unknown(_ body: [UInt8], _ magic: String, _ reason: RDBError.Reason) {
         do {
             _ = try RDBSamples.events(RDBSamples.rdb(body, magic: magic))
@@ -109,7 +111,9 @@ struct RDBParserTests {
         for seed in UInt64(1)...30 {
             var random = SeededGenerator(seed: seed)
             var bytes = original
-            for _ in 0..<20 { bytes[Int.random(in: 9..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random) }
+            for _ in 0..<20 {
+                bytes[Int.random(in: 9..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+            }
             #expect(throws: (any Error).self, "seed \(seed)") { _ = try RDBSamples.records(bytes) }
         }
     }

@@ -34,7 +34,10 @@ enum RDBSamples {
         body += [0xf9, 7, 0] + [0xc0, 0x0c] + [0xc3, 4, 4, 0x00, 0x61, 0x20, 0x00]
         body += [0xfe, 3, 0xf8, 5, 2] + string("s") + [2] + string("y") + string("x")
         body += [5] + string("z") + [1] + string("m") + [0, 0, 0, 0, 0, 0, 0xf8, 0x3f]
-        body += [7] + string("mod") + [0x81, 1, 2, 3, 4, 5, 6, 7, 8, 2, 9, 5] + string("v") + [4, 1, 2, 3, 4, 5, 6, 7, 8, 0]
+        body +=
+            [7] + string("mod") + [0x81, 1, 2, 3, 4, 5, 6, 7, 8, 2, 9, 5] + string("v") + [
+                4, 1, 2, 3, 4, 5, 6, 7, 8, 0,
+            ]
         return rdb(body)
     }()
 

@@ -4,7 +4,8 @@ import Testing
 
 @Suite("RESP")
 struct RESPDecoderTests {
-    private static let bytes = Array("\n+OK\r\n:-12\r\n$5\r\na\r\nbc\r\n\n-ERR no\r\n*3\r\n$-1\r\n*0\r\n*1\r\n:7\r\n*-1\r\n$0\r\n\r\n".utf8)
+    private static let bytes = Array(
+        "\n+OK\r\n:-12\r\n$5\r\na\r\nbc\r\n\n-ERR no\r\n*3\r\n$-1\r\n*0\r\n*1\r\n:7\r\n*-1\r\n$0\r\n\r\n".utf8)
     private static let values: [RESPValue] = [
         .simple("OK"), .integer(-12), .bulk(Array("a\r\nbc".utf8)), .error("ERR no"),
         .array([.bulk(nil), .array([]), .array([.integer(7)])]), .array(nil), .bulk([]),
@@ -25,13 +26,17 @@ struct RESPDecoderTests {
     @Test("all kinds of values, in pieces of any size", arguments: [1, 2, 3, 5, 1000])
     func pieces(_ step: Int) throws { #expect(try decode(Self.bytes, step: step) == Self.values) }
 
-    @Test("an answer that is cut off gives no value", arguments: ["+OK\r", "$3\r\nab", "*2\r\n:1\r\n", "$", "$3\r\nabc\r"])
+    @Test(
+        "an answer that is cut off gives no value",
+        arguments: ["+OK\r", "$3\r\nab", "*2\r\n:1\r\n", "$", "$3\r\nabc\r"])
     func cut(_ text: String) throws { #expect(try decode(Array(text.utf8), step: 1).isEmpty) }
 
-    @Test("what is not RESP, and lengths beyond the caps, are refused", arguments: [
-        "?\r\n", "$1001\r\n", "$-2\r\n", "$x\r\n", "$2\r\nabcd", "*9999999\r\n", "+a\rb\r\n", "\r\n",
-        String(repeating: "*1\r\n", count: 20), "+" + String(repeating: "x", count: 70000),
-    ])
+    @Test(
+        "what is not RESP, and lengths beyond the caps, are refused",
+        arguments: [
+            "?\r\n", "$1001\r\n", "$-2\r\n", "$x\r\n", "$2\r\nabcd", "*9999999\r\n", "+a\rb\r\n", "\r\n",
+            String(repeating: "*1\r\n", count: 20), "+" + String(repeating: "x", count: 70000),
+        ])
     func refused(_ text: String) { #expect(throws: RESPFault.self) { try decode(Array(text.utf8), step: 4096) } }
 
     @Test("what follows an answer can be taken raw")
@@ -61,7 +66,9 @@ struct SnapshotFrameTests {
         return (frame.isComplete, parser.isFinished)
     }
 
-    @Test("both kinds of frames, with keep-alives before and newlines after, in pieces of any size", arguments: [1, 3, 41, 100_000])
+    @Test(
+        "both kinds of frames, with keep-alives before and newlines after, in pieces of any size",
+        arguments: [1, 3, 41, 100_000])
     func frames(_ step: Int) throws {
         let rdb = RDBSamples.small
         let marked = Array("\n\n$EOF:\(Self.mark)\r\n".utf8) + rdb + Array(Self.mark.utf8)
@@ -103,10 +110,12 @@ struct RedisSettingsTests {
         #expect(try settings("redis://:only@h").password == Secret("only"))
     }
 
-    @Test("a URI that is not right is refused without being shown", arguments: [
-        "canary", "http://u:canary@h", "redis://u:canary@", "redis://u:canary@h:0", "redis://u:canary@h:99999",
-        "redis://u:%zzcanary@h", "redis://u:canary@h/x", "redis://u:canary@[::1", "redis://u:canary@h:1:2",
-    ])
+    @Test(
+        "a URI that is not right is refused without being shown",
+        arguments: [
+            "canary", "http://u:canary@h", "redis://u:canary@", "redis://u:canary@h:0", "redis://u:canary@h:99999",
+            "redis://u:%zzcanary@h", "redis://u:canary@h/x", "redis://u:canary@[::1", "redis://u:canary@h:1:2",
+        ])
     func refused(_ uri: String) {
         do {
             _ = try settings(uri)
@@ -117,14 +126,18 @@ struct RedisSettingsTests {
         } catch { Issue.record(error) }
     }
 
-    @Test("INFO tells family, version and what RESTORE takes", arguments: [
-        ("redis_version:6.2.14", RDBFamily.redis, 9), ("redis_version:7.0.15", .redis, 10),
-        ("redis_version:7.2.4", .redis, 11), ("redis_version:8.2.3", .redis, 12), ("redis_version:8.6.2", .redis, 13),
-        ("redis_version:7.2.4\r\nvalkey_version:8.1.8", .valkey, 11),
-        ("redis_version:7.2.4\r\nvalkey_version:9.1.2", .valkey, 80),
-    ])
+    @Test(
+        "INFO tells family, version and what RESTORE takes",
+        arguments: [
+            ("redis_version:6.2.14", RDBFamily.redis, 9), ("redis_version:7.0.15", .redis, 10),
+            ("redis_version:7.2.4", .redis, 11), ("redis_version:8.2.3", .redis, 12),
+            ("redis_version:8.6.2", .redis, 13),
+            ("redis_version:7.2.4\r\nvalkey_version:8.1.8", .valkey, 11),
+            ("redis_version:7.2.4\r\nvalkey_version:9.1.2", .valkey, 80),
+        ])
     func info(_ text: String, _ family: RDBFamily, _ version: Int) throws {
-        let info = try #require(RedisServerInfo(info: "# Server\r\n\(text)\r\nevicted_keys:4\r\ndb0:keys=3,expires=1\r\n"))
+        let info = try #require(
+            RedisServerInfo(info: "# Server\r\n\(text)\r\nevicted_keys:4\r\ndb0:keys=3,expires=1\r\n"))
         #expect(info.family == family && info.rdbVersion == version && info.keys == [0: 3] && info.evictedKeys == 4)
         #expect(RedisServerInfo(info: "# Server\r\n") == nil)
     }

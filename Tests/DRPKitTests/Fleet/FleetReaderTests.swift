@@ -1,6 +1,7 @@
-@testable import DRPKit
 import Foundation
 import Testing
+
+@testable import DRPKit
 
 @Suite struct FleetReaderTests {
     let folder: FleetFolder
@@ -113,7 +114,8 @@ import Testing
                 "fleet.yaml:23:5: error: unknown key 'prioritty' (did you mean 'priority'?)"
             ])
         #expect(
-            try folder.problems(FleetText.dull("office: {}", "office: {quux: 1}")).first?.contains("known here: provider")
+            try folder.problems(FleetText.dull("office: {}", "office: {quux: 1}")).first?.contains(
+                "known here: provider")
                 == true)
     }
 
@@ -143,7 +145,8 @@ import Testing
             #expect(!problems[0].contains("canary"))
         }
         #expect(
-            try folder.problems(FleetText.dull("{file: secrets/mongo}", "{file: a, env: B}")).first?.contains("exactly one")
+            try folder.problems(FleetText.dull("{file: secrets/mongo}", "{file: a, env: B}")).first?.contains(
+                "exactly one")
                 == true)
         #expect(
             try folder.problems(FleetText.dull("{env: REDIS_URI}", "{credential: ../x}")).first?.contains("credential")
@@ -152,7 +155,9 @@ import Testing
 
     @Test(
         "names with anything but letters, digits and hyphens are refused",
-        arguments: ["$(reboot)", "a;b", "a b", "../etc", "a/b", "A", "-a", "a-", "`x`", "a|b", "a&b", "ä", "", "a\\nb", "*"])
+        arguments: [
+            "$(reboot)", "a;b", "a b", "../etc", "a/b", "A", "-a", "a-", "`x`", "a|b", "a&b", "ä", "", "a\\nb", "*",
+        ])
     func refusesHostileNames(name: String) throws {
         #expect(try !folder.problems(FleetText.dull("id: acme", "id: \"\(name)\"")).isEmpty)
         #expect(try !folder.problems(FleetText.dull("office: {}", "office: {}\n  \"\(name)\": {}")).isEmpty)
@@ -189,7 +194,9 @@ import Testing
 
     @Test("wrong kinds of values are named, never taken for something else")
     func refusesKinds() throws {
-        func first(_ old: String, _ new: String) throws -> String { try folder.problems(FleetText.dull(old, new)).first ?? "" }
+        func first(_ old: String, _ new: String) throws -> String {
+            try folder.problems(FleetText.dull(old, new)).first ?? ""
+        }
         #expect(try first("fleet: toucan", "fleet: [a]").contains("the fleet's name must be text, not a list"))
         #expect(try first("office: {}", "office: {reserve: yes}").contains("'yes' is not true or false"))
         #expect(try first("[bin/api, --verbose]", "bin/api --verbose").contains("a command must be a list"))
@@ -224,13 +231,16 @@ import Testing
         #expect(fleet.clients.map(\.id.text) == ["acme", "beta"] && fleet.traffic != nil)
         #expect(fleet.clients[1].services.mongo?.uri == .file(path: folder.path + "/secrets/mongo"))
 
-        try folder.write("fleet: other\nsites:\n  paris: {}\nclients:\n  - id: acme\n" + traffic[0].dropFirst(), as: "e.yaml")
+        try folder.write(
+            "fleet: other\nsites:\n  paris: {}\nclients:\n  - id: acme\n" + traffic[0].dropFirst(), as: "e.yaml")
         let problems = try FleetReader.read(folder.path).problems.map {
             $0.description.replacing(folder.path + "/", with: "")
         }
         #expect(
             problems == [
-                "e.yaml:1:8: error: 'fleet' stands in two files (the other is at a.yaml:1)".replacing("a.yaml", with: folder.path + "/a.yaml").replacing(folder.path + "/", with: ""),
+                "e.yaml:1:8: error: 'fleet' stands in two files (the other is at a.yaml:1)".replacing(
+                    "a.yaml", with: folder.path + "/a.yaml"
+                ).replacing(folder.path + "/", with: ""),
                 "e.yaml:3:3: error: the site 'paris' exists twice (the first is at a.yaml:6)",
                 "e.yaml:5:9: error: the client 'acme' exists twice (the first is at b.yaml:2)",
                 "e.yaml:14:15: error: the domain 'acme.clients.test' exists twice (the first is at b.yaml:11)",

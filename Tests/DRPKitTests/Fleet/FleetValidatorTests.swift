@@ -25,7 +25,8 @@ import Testing
             try folder.problems(FleetText.dull("site: office\nrecovery", "site: paris\nrecovery")).first?
                 .contains("warning: drp itself runs at the site of 'acme'") == true)
         #expect(
-            try folder.problems(FleetText.dull() + "notices: {site: paris}\n").first?.contains("warning: notices") == true)
+            try folder.problems(FleetText.dull() + "notices: {site: paris}\n").first?.contains("warning: notices")
+                == true)
     }
 
     @Test("an RTO that alone breaks the month is a warning: 43m12s at 99.9 %")
@@ -42,7 +43,8 @@ import Testing
 
     @Test("local sites need a folder and a frontend; commands need a local site")
     func checksLocalSites() throws {
-        #expect(try folder.problems(FleetText.dull("folder: sites/paris, ", "")).first?.contains("needs 'folder'") == true)
+        #expect(
+            try folder.problems(FleetText.dull("folder: sites/paris, ", "")).first?.contains("needs 'folder'") == true)
         #expect(
             try folder.problems(FleetText.dull(", frontends: [{address: 127.0.0.11}]", "")).first?
                 .contains("needs 'frontends'") == true)

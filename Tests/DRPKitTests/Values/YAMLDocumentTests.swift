@@ -114,7 +114,8 @@ import Testing
 
     @Test("every truncation and seeded damage of a file ends in an answer")
     func survivesDamage() {
-        let text = Array("a: &x {b: [1, \"two\", 'three'], c: |\n  text\n  more\n, d: !!str 5}\n? k\n: *x\n- q\n%TAG\n".utf8)
+        let text = Array(
+            "a: &x {b: [1, \"two\", 'three'], c: |\n  text\n  more\n, d: !!str 5}\n? k\n: *x\n- q\n%TAG\n".utf8)
         for length in 0...text.count { _ = YAMLDocument.parse(bytes: Array(text[0..<length]), file: "f") }
         let seed: UInt64 = 0x5eed_0001
         var state = seed
