@@ -33,6 +33,9 @@ package final class RedisCancellation: Sendable {
 
 /// A connection to one Redis server, logged in. Blocking: one thread of its own makes, uses and closes it.
 package final class RedisConnection {
+    /// For commands that work through all of a server.
+    static let longPatience = TimeAmount.minutes(5)
+
     /// For an ordinary command.
     static let patience = TimeAmount.seconds(30)
 

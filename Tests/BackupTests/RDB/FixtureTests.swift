@@ -46,7 +46,10 @@ private struct SeenManifest: Decodable {
         var valueSha256: String
         var stream: Stream?
     }
-    struct Library: Decodable { var library_code: String }
+    struct Library: Decodable {
+        var code: String
+        enum CodingKeys: String, CodingKey { case code = "library_code" }
+    }
     var keys: [Key]
     var functionLibraries: [Library]?
 }
@@ -63,7 +66,7 @@ struct FixtureTests {
         #expect(info.checksum == .verified)
         #expect(
             functions.map { Array($0.dropFirst(4)) }
-                == (seen.functionLibraries ?? []).map { Array($0.library_code.utf8) })
+                == (seen.functionLibraries ?? []).map { Array($0.code.utf8) })
         #expect(keys.count == seen.keys.count)
         var wanted: [String: SeenManifest.Key] = [:]
         for key in seen.keys { wanted["\(key.db) \(Hex.encode(key.key))"] = key }
