@@ -56,6 +56,8 @@ let package = Package(
             name: "drp",
             dependencies: ["Backup", "DRPKit", "Migrate", argumentParser, lifecycle, unixSignals, logging],
             swiftSettings: strict),
+        .executableTarget(
+            name: "Benchmarks", dependencies: ["Backup", "DRPKit"], path: "Benchmarks", swiftSettings: strict),
         .target(
             name: "TestSupport",
             dependencies: ["Backup", "DRPKit", "Migrate"],

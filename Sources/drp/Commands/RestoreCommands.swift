@@ -112,10 +112,12 @@ struct RestoreCommands: AsyncParsableCommand {
             let began = composition.clock.now
             let lease = try await composition.journal.acquireLease("client/\(options.client)")
             let comparison: ContentComparison
+            let restored: Date
             do {
                 try await prepared.restore.run(
                     existing: options.replace ? .replace : .refuse, progress: composition.progress)
                 display.end()
+                restored = composition.clock.now
                 comparison = try await prepared.restore.compare(progress: composition.progress)
                 display.end()
             } catch {
@@ -127,11 +129,13 @@ struct RestoreCommands: AsyncParsableCommand {
             }
             try await composition.record(comparison, prepared.found)
             try await composition.journal.release(lease)
-            let seconds = composition.clock.now.timeIntervalSince(began)
+            let end = composition.clock.now
             try Output.answer(
                 RestoreAnswer(
                     client: options.client, backup: prepared.found.manifest.number, store: prepared.found.store,
-                    instant: prepared.found.manifest.instant, comparison: comparison, seconds: seconds),
+                    instant: prepared.found.manifest.instant, comparison: comparison,
+                    restoreSeconds: restored.timeIntervalSince(began),
+                    compareSeconds: end.timeIntervalSince(restored)),
                 json: options.common.json)
             if !comparison.isEqual { throw ExitStatus(.targetDiffers) }
         }
@@ -207,12 +211,14 @@ struct RestoreAnswer: Answer {
     var store: StoreName
     var instant: Date
     var comparison: ContentComparison
-    var seconds: Double
+    var restoreSeconds: Double
+    var compareSeconds: Double
 
     var text: String {
         var lines = [
-            "restored \(client)/\(backup) from store \(store), of \(Text.shortTime(instant)), in \(Text.seconds(seconds))",
-            "  \(comparison.summary)",
+            "restored \(client)/\(backup) from store \(store), of \(Text.shortTime(instant)), in "
+                + Text.seconds(restoreSeconds),
+            "  \(comparison.summary), compared in \(Text.seconds(compareSeconds))",
         ]
         if comparison.expiringKeys > 0 {
             lines.append(
