@@ -68,5 +68,7 @@ let package = Package(
         .testTarget(name: "BackupTests", dependencies: ["Backup", "DRPKit", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "MigrateTests", dependencies: ["Backup", "DRPKit", "Migrate", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "drpTests", dependencies: ["Backup", "DRPKit", "Migrate", "TestSupport", "drp"], swiftSettings: strict),
     ]
 )

@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <mongoc/mongoc.h>
 #include <stdlib.h>
 
@@ -53,4 +54,8 @@ static inline void drp_mongoc_start(void)
 {
     mongoc_log_set_handler(drp_discard_log, NULL);
     mongoc_init();
+    /* Replies and chunks are blocks of megabytes. By default glibc gives each back to the kernel, and the page faults of
+       the next one cost 15 % of a capture's CPU (measured); kept, they cost about 30 MB of memory. */
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
 }
