@@ -1,6 +1,9 @@
 #include <malloc.h>
 #include <mongoc/mongoc.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* bson_t is aligned to 128 bytes, which Swift cannot express: it lives behind these. */
 
@@ -54,6 +57,11 @@ static inline void drp_mongoc_start(void)
 {
     mongoc_log_set_handler(drp_discard_log, NULL);
     mongoc_init();
+    /* Its counters lie in shared memory under our pid. Without a name, they go with this process even if that is killed;
+       left behind, they would have libmongoc warn on stderr, before main, in whoever gets the pid next. */
+    char counters[32];
+    snprintf(counters, sizeof counters, "/mongoc-%d", (int)getpid());
+    shm_unlink(counters);
     /* Replies and chunks are blocks of megabytes. By default glibc gives each back to the kernel, and the page faults of
        the next one cost 15 % of a capture's CPU (measured); kept, they cost about 30 MB of memory. */
     mallopt(M_MMAP_THRESHOLD, 32 << 20);

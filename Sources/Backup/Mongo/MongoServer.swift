@@ -113,9 +113,19 @@ extension MongoConnection {
         try run(BSONWriter.document { $0.append("ping", Int32(1)) }, on: "admin") { _ in }
     }
 
-    /// Waits until a majority of the replica set has everything that was written up to now: a deletion that
-    /// matches nothing waits, with this write concern, for the newest entry of the oplog.
+    /// Waits until a majority of the replica set has everything that was written up to now.
+    ///
+    /// A note in the oplog is what the roles of a restore (`backup`, `restore`) may write. Where there is no oplog, or the
+    /// user has other roles, a deletion that matches nothing waits as well: for the newest entry of the oplog.
     package func waitForMajority() throws {
+        let note = BSONWriter.document {
+            $0.append("appendOplogNote", Int32(1))
+            $0.append("data", document: { $0.append("drp", "restore") })
+            $0.append("writeConcern", document: { $0.append("w", "majority") })
+        }
+        do {
+            return try run(note, on: "admin") { try self.checkWrite($0, of: "admin") }
+        } catch let error as MongoError where Self.hasNoNotes(error.reason) {}
         let deletion = BSONWriter.document {
             $0.append("q", document: { $0.append("_id", Int32(0)) })
             $0.append("limit", Int32(1))
@@ -126,6 +136,11 @@ extension MongoConnection {
             $0.append("writeConcern", document: { $0.append("w", "majority") })
         }
         try run(command, on: "admin") { try self.checkWrite($0, of: "admin") }
+    }
+
+    /// NoReplicationEnabled, CommandNotFound, or not allowed to this user.
+    private static func hasNoNotes(_ reason: MongoError.Reason) -> Bool {
+        reason == .denied || reason == .server(code: 76) || reason == .server(code: 59)
     }
 
     /// Looks for errors that a reply with `ok: 1` carries inside.

@@ -48,6 +48,7 @@ package struct BackupJob: Sendable {
     ) async throws -> [StoredBackup] {
         let lease = try await journal.acquireLease("client/\(client.id)")
         do {
+            try await journal.closeAbandonedBackups(client: client.id)
             let results = try await capture(client, progress)
             try await journal.release(lease)
             return results
@@ -61,7 +62,7 @@ package struct BackupJob: Sendable {
     private func capture(
         _ client: Client, _ progress: @escaping @Sendable (ServiceProgress) -> Void
     ) async throws -> [StoredBackup] {
-        let keys = try WriterKeys.read(WriterKeys.path(of: client.id, state: fleet.state))
+        let keys = try WriterKeys.read(of: client.id, state: fleet.state)
         let place = try ClientPlace(client, placement: try await journal.placement(of: client.id))
         let started = clock.now
         var entries: [(store: StoreName, id: Int64)] = []
@@ -179,7 +180,7 @@ private final class FanOut: ChunkSink {
 
     func fail(_ store: StoreName, _ error: any Error) {
         state.withLock { state in
-            if state.firstFailure == nil { state.firstFailure = error }
+            if state.firstFailure == nil { state.firstFailure = NamedStoreError(store, error) ?? error }
             state.outcomes[store] = .failure(error)
         }
     }
@@ -226,6 +227,23 @@ private final class FanOut: ChunkSink {
     func outcome(of store: StoreName) -> Result<Manifest, any Error> {
         state.withLock { $0.outcomes[store] } ?? .failure(BackupJobError.noStore)
     }
+}
+
+/// What failed in one store, with the store's name in front.
+private struct NamedStoreError: DRPError {
+    var store: StoreName
+    var cause: any DRPError
+
+    /// - Returns: any other error as it is.
+    init?(_ store: StoreName, _ error: any Error) {
+        guard let cause = error as? any DRPError else { return nil }
+        self.store = store
+        self.cause = cause
+    }
+
+    var code: ErrorCode { cause.code }
+    var message: String { "store \(store): \(cause.message)" }
+    var advice: String { cause.advice }
 }
 
 /// A backup that has nowhere to go.

@@ -210,4 +210,8 @@ package struct TargetError: DRPError, Equatable {
     }
 
     package var message: String { "\(client): \(text)" }
+
+    package var advice: String {
+        reason == .lacks ? "Name one in the services of the target, then restore again." : code.advice
+    }
 }

@@ -29,6 +29,7 @@ package enum MongoRestore {
         let run = RestoreRun(settings, manifest, catalog, content, stop, progress)
         try await stop.run("mongo-restore", Array(repeating: { try run.write() }, count: writers))
         try run.checkDigests()
+        Failpoint.hit("restore.documents")
 
         let builds = WorkList(run.bySize(catalog.collections.filter { $0.kind != .view }))
         let meter = MongoMeter(.indexes, documents: 0, bytes: 0, tell: progress)

@@ -39,6 +39,11 @@ package struct RepositoryError: DRPError, Equatable {
         }
     }
 
+    package var advice: String {
+        let isBackup = subject.hasPrefix("backup ") || subject.hasPrefix("a backup ")
+        return reason == .missing && isBackup ? "See `drp backup list` for those that are there." : code.advice
+    }
+
     package var message: String {
         let what =
             switch reason {

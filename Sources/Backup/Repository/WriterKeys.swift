@@ -60,6 +60,17 @@ extension WriterKeys {
         try AtomicFile.write(path, Array(try encoder.encode(stored)) + [0x0a], mode: 0o600, .createOnly)
     }
 
+    /// The keys of one client; keys of another one in its file would read and write the other's backups.
+    /// - Throws: as `read(_:)`; `RepositoryError.foreign` if they are another client's.
+    package static func read(of client: ClientID, state: String) throws -> Self {
+        let path = path(of: client, state: state)
+        let keys = try read(path)
+        guard keys.name == client else {
+            throw RepositoryError(.foreign, "writer keys \(path)", cause: "they are of client '\(keys.name)'")
+        }
+        return keys
+    }
+
     /// - Throws: `WriterKeysError` if the file is missing, can be read by others, or contradicts itself.
     package static func read(_ path: String) throws(WriterKeysError) -> Self {
         let content: Secret

@@ -123,10 +123,13 @@ package struct FolderStore: ObjectStore {
         let temporary = try TemporaryFile(in: try root.madeFolder(Self.temporaryFolder), key: key)
         do {
             try temporary.file.write(bytes)
+            Failpoint.hit("store.written")
             try temporary.file.flush()
             var folder = root
             for part in key.parts.dropLast() { folder = try folder.madeFolder(part) }
+            Failpoint.hit("store.flushed")
             try temporary.move(to: key.name, in: folder, rule)
+            Failpoint.hit("store.placed")
             try folder.flush()
         } catch {
             temporary.discard()

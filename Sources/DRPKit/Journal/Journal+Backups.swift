@@ -73,6 +73,26 @@ extension Journal {
         }
     }
 
+    /// Closes the entries of captures whose process died. The caller holds the client's lease, so nobody is at work on them.
+    package func closeAbandonedBackups(client: ClientID) async throws {
+        let now = JournalDate.text(clock.now)
+        let fault = Fault(
+            code: .failed, text: "its process ended before it could tell; `drp backup list` shows what the store has")
+        try await write { db in
+            let open = try self.all(
+                db, "SELECT * FROM backups WHERE client = ? AND finished IS NULL ORDER BY id", [client.text],
+                self.backup)
+            for entry in open {
+                try db.execute(
+                    sql: "UPDATE backups SET finished = ?, outcome = 'failed', error_code = ?, error = ? WHERE id = ?",
+                    arguments: [now, fault.code.rawValue, fault.text, entry.id])
+                try self.append(
+                    db, "backup.failed", client: client,
+                    payload: fault.payload(["entry": .integer(entry.id), "store": .text(entry.store.text)]))
+            }
+        }
+    }
+
     /// Newest first; all clients without `client`.
     package func backups(client: ClientID? = nil, limit: Int = 1000) async throws -> [BackupEntry] {
         try await read { db in

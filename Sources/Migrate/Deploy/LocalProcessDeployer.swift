@@ -82,11 +82,14 @@ package struct LocalProcessDeployer: Deployer {
         }
         // Waits for the lock of another deployment at this site: not on the cooperative pool.
         var deployment = try await OwnThread.run("deploy") { try intend(spec, folder) }
+        Failpoint.hit("deploy.intended")
         if let found, found.apiCommand != spec.apiCommand || found.ports.api != spec.apiPort {
             try await folder.process("api").stop(deadline: site.stopDeadline, clock: clock)
         }
         try await startDatabases(deployment, folder)
+        Failpoint.hit("deploy.databases")
         try await startAPI(deployment, folder)
+        Failpoint.hit("deploy.api")
         deployment.phase = .complete
         try PrivateFiles.write(json: deployment, to: folder.record)
         return deployment
@@ -208,8 +211,10 @@ package struct LocalProcessDeployer: Deployer {
         try folder.process("redis").start(
             [site.redisServer, folder.configuration("redis")], environment: [:], folder: "\(folder.path)/redis")
         try await ready("mongo", deployment, folder)
+        Failpoint.hit("deploy.mongod")
         try await administrator.initiateReplicaSet(
             host: deployment.address, port: deployment.ports.mongo, name: deployment.client.text)
+        Failpoint.hit("deploy.initiated")
         try await administrator.createUsers(
             host: deployment.address, port: deployment.ports.mongo,
             users: [

@@ -27,6 +27,7 @@ package struct NotifyStep: Step {
         try await world.journal.append(
             event: "notice.moved", client: context.client, run: context.run, step: context.step,
             payload: ["target": .text(target), "data": .text(data)])
+        Failpoint.hit("notify.written")
         world.logger.notice(
             "client moved",
             metadata: ["client": "\(context.client)", "run": "\(context.run)", "site": "\(target)", "data": "\(data)"])

@@ -53,15 +53,18 @@ package struct RestoreStep: Step {
         let backup = try await world.backup(context, client, at: wanted)
         let isContinued = context.notes["backup"] != nil
         try await context.note("backup", .integer(Int64(backup.manifest.number)))
+        Failpoint.hit("restore.noted")
         context.progress("backup \(backup.manifest.number) of \(JournalDate.text(backup.manifest.instant))")
         let databases = try await world.databases(deployment)
         let restore = ClientRestore(
             client: client.id, manifest: backup.manifest, source: try await world.reader(context, backup),
             target: databases, clock: world.clock)
         try await restore.run(existing: isContinued ? .replace : .refuse, progress: world.progress)
+        Failpoint.hit("restore.restored")
         if let settings = databases.mongo {
             try await AccountRotation(settings: settings, folder: "\(deployment.folder)/secrets").run()
         }
+        Failpoint.hit("restore.rotated")
         let trace = Trace(
             run: context.run, backup: backup.manifest.number, store: backup.store,
             instant: JournalDate.text(backup.manifest.instant), seconds: world.clock.now.timeIntervalSince(began))

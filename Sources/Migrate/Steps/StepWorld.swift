@@ -91,7 +91,7 @@ extension StepWorld {
     }
 
     func writerKeys(_ client: Client) throws -> WriterKeys {
-        try WriterKeys.read(WriterKeys.path(of: client.id, state: fleet.state))
+        try WriterKeys.read(of: client.id, state: fleet.state)
     }
 
     /// A backup and the store that has it.

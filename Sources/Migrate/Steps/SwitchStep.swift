@@ -57,6 +57,7 @@ package struct SwitchStep: Step {
             let ttl = Int(traffic.ttl.components.seconds)
             let outcome = try await traffic.records.switchOver(
                 domain, from: try await expected(context, client, found), to: addresses, owner: owner, ttlSeconds: ttl)
+            Failpoint.hit("switch.switched")
             context.progress("\(domain): \(outcome.before) -> \(outcome.after)")
             let answers = try await traffic.authorities.ask(domain, until: addresses, deadline: .seconds(60))
             try AuthorityCheck.requireAgreement(answers, domain: domain)
@@ -69,6 +70,7 @@ package struct SwitchStep: Step {
         try await world.journal.place(
             client: client.id, site: site.name, epoch: Int64(owner.epoch), services: try JSONValue(encoding: services),
             run: context.run)
+        Failpoint.hit("switch.placed")
         return ["domains": .list(domains)]
     }
 

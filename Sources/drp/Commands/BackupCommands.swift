@@ -6,6 +6,11 @@ internal import Foundation
 struct BackupCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "backup", abstract: "Take, list, show and verify backups.",
+        discussion: """
+            Examples:
+              drp backup run acme
+              drp backup verify acme --read-data --identity recovery.key
+            """,
         subcommands: [Run.self, List.self, Show.self, Verify.self])
 
     struct Run: AsyncParsableCommand {
@@ -157,7 +162,7 @@ struct BackupCommands: AsyncParsableCommand {
 
 extension Composition {
     func keys(of client: Client) throws -> WriterKeys {
-        try WriterKeys.read(WriterKeys.path(of: client.id, state: fleet.state))
+        try WriterKeys.read(of: client.id, state: fleet.state)
     }
 
     func repository(of client: Client, in settings: StoreSettings) async throws -> Repository {

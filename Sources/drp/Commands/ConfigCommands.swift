@@ -4,7 +4,12 @@ internal import Foundation
 
 struct ConfigCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "config", abstract: "Check the fleet file.", subcommands: [CheckFile.self])
+        commandName: "config", abstract: "Check the fleet file.",
+        discussion: """
+            Examples:
+              drp config check
+            """,
+        subcommands: [CheckFile.self])
 
     struct CheckFile: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

@@ -5,7 +5,13 @@ internal import Foundation
 
 struct KeysCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "keys", abstract: "Make the keys of backups.", subcommands: [Init.self])
+        commandName: "keys", abstract: "Make the keys of backups.",
+        discussion: """
+            Examples:
+              drp keys init --identity recovery.key
+              drp keys init acme
+            """,
+        subcommands: [Init.self])
 
     struct Init: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -123,7 +129,7 @@ extension Composition {
         let path = WriterKeys.path(of: client.id, state: fleet.state)
         let stores = fleet.stores(of: client)
         if FileManager.default.fileExists(atPath: path) {
-            let keys = try WriterKeys.read(path)
+            let keys = try WriterKeys.read(of: client.id, state: fleet.state)
             return .init(
                 client: client.id, uuid: keys.client, epoch: keys.epoch, fingerprint: keys.fingerprint, isNew: false,
                 stores: stores.map(\.name))

@@ -6,6 +6,11 @@ internal import Migrate
 struct MigrateCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "migrate", abstract: "Move clients to another site: redeploy, restore, compare, switch.",
+        discussion: """
+            Examples:
+              drp migrate plan acme --to par-dc5 --identity recovery.key
+              drp migrate run acme --to par-dc5 --identity recovery.key --confirm acme
+            """,
         subcommands: [Plan.self, Run.self])
 
     struct Options: ParsableArguments {

@@ -5,7 +5,13 @@ internal import Foundation
 
 struct RestoreCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "restore", abstract: "Put a backup into databases.", subcommands: [Plan.self, Run.self])
+        commandName: "restore", abstract: "Put a backup into databases.",
+        discussion: """
+            Examples:
+              drp restore plan acme --target new.yaml --identity recovery.key
+              drp restore run acme --target new.yaml --identity recovery.key
+            """,
+        subcommands: [Plan.self, Run.self])
 
     struct Options: ParsableArguments {
         @Argument(help: ArgumentHelp("The client whose backup it is.", valueName: "client"))

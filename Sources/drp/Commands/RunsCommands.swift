@@ -5,7 +5,13 @@ internal import Migrate
 
 struct RunsCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "runs", abstract: "List, show and resume runs.", subcommands: [List.self, Show.self, Resume.self])
+        commandName: "runs", abstract: "List, show and resume runs.",
+        discussion: """
+            Examples:
+              drp runs list
+              drp runs resume 20261125-093012-acme-migrate-4f2a --identity recovery.key
+            """,
+        subcommands: [List.self, Show.self, Resume.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(

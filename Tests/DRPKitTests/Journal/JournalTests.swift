@@ -37,6 +37,20 @@ struct JournalTests {
         }
     }
 
+    @Test("a capture whose process died is closed by the next one, and no other client's")
+    func abandonedBackups() async throws {
+        try await withJournal { journal, _, _ in
+            _ = try await journal.beginBackup(client: acme, store: paris)
+            _ = try await journal.beginBackup(client: birch, store: paris)
+            try await journal.closeAbandonedBackups(client: acme)
+            try await journal.closeAbandonedBackups(client: acme)
+            let closed = try #require(try await journal.backups(client: acme).first)
+            #expect(closed.outcome == .failed && closed.finished != nil && closed.errorCode == .failed)
+            #expect(try await journal.backups(client: birch).first?.finished == nil)
+            #expect(try await journal.verifyEvents().problems.isEmpty)
+        }
+    }
+
     @Test("a folder in which everybody may write, and a journal that is a link, are refused")
     func hostileFolder() async throws {
         try await withJournal { journal, clock, folder in

@@ -50,7 +50,8 @@ final class DemoWorld: Sendable {
     let south: String
     private let firstPort: Int
     private let commands = Mutex(0)
-    private let dns = Mutex<[String: String]>([:])
+    /// What `script/services/bind env` says.
+    let dns = Mutex<[String: String]>([:])
 
     private init(_ options: Options) throws {
         self.options = options
@@ -69,8 +70,17 @@ final class DemoWorld: Sendable {
         }
     }
 
-    /// Makes a world, and ends it however `body` ends.
+    /// Makes a world, and ends it however `body` ends. A few live at once; the others wait for their turn.
     static func run(_ options: Options = Options(), _ body: (DemoWorld) async throws -> Void) async throws {
+        await Turnstile.shared.enter()
+        do { try await runNow(options, body) } catch {
+            await Turnstile.shared.leave()
+            throw error
+        }
+        await Turnstile.shared.leave()
+    }
+
+    private static func runNow(_ options: Options, _ body: (DemoWorld) async throws -> Void) async throws {
         let world = try await make(options)
         do { try await body(world) } catch {
             await world.close()
@@ -82,7 +92,7 @@ final class DemoWorld: Sendable {
     /// - Returns: a world that its owner closes.
     static func make(_ options: Options = Options()) async throws -> DemoWorld {
         let world = try DemoWorld(options)
-        do { try await world.start() } catch {
+        do { try await world.begin() } catch {
             await world.close()
             throw error
         }
@@ -141,6 +151,8 @@ final class DemoWorld: Sendable {
         _ command: [String], environment: [String: String] = [:], input: String? = nil
     ) throws -> ChildProcess {
         var all = ["LC_ALL": "C.UTF-8", "TMPDIR": "\(folder)/tmp", "SWIFT_BACKTRACE": "enable=no"]
+        // libmongoc's counters of somebody killed may lie under our pid, which it would tell on stderr.
+        all["MONGOC_DISABLE_SHM"] = "1"
         for name in ["PATH", "HOME", "DRP_CACHE", "LD_LIBRARY_PATH"] { all[name] = Self.environment[name] }
         all["PATH", default: "/usr/bin:/bin"] += ":/usr/sbin:/sbin"
         let number = commands.withLock { count in
@@ -153,8 +165,9 @@ final class DemoWorld: Sendable {
     }
 
     /// Starts another MongoDB and Redis, empty, and writes the file for `restore --target`.
+    /// - Parameter mongo: the user there; that of Redis is the administrator, since a snapshot is read back.
     /// - Returns: the file's path. The servers' folders are `<name>-mongo` and `<name>-redis`.
-    func makeTarget(_ name: String, user: String = "restorer") async throws -> String {
+    func makeTarget(_ name: String, mongo user: String = "restorer") async throws -> String {
         try await together(
             ["mongodb", "redis"].map { kind in
                 { try await self.service(kind, "start", kind == "mongodb" ? "\(name)-mongo" : "\(name)-redis") }
@@ -163,7 +176,7 @@ final class DemoWorld: Sendable {
         try """
         services:
           mongo: {uri: {file: \(folder)/\(name)-mongo/uri.\(user)}}
-          redis: {uri: {file: \(folder)/\(name)-redis/uri.\(user)}}
+          redis: {uri: {file: \(folder)/\(name)-redis/uri.admin}}
 
         """.write(toFile: path, atomically: true, encoding: .utf8)
         return path
@@ -263,192 +276,24 @@ final class DemoWorld: Sendable {
         guard text.contains(old) else { throw WorldError("the fleet file has no '\(old)'") }
         try text.replacingOccurrences(of: old, with: new).write(toFile: fleetFile, atomically: true, encoding: .utf8)
     }
+}
 
-    // MARK: Beginning and end
+/// Lets a few in at once: a dozen worlds would have each other's servers miss their deadlines.
+private actor Turnstile {
+    static let shared = Turnstile()
 
-    private func start() async throws {
-        let tls = options.isTLS ? ["--tls"] : []
-        var jobs: [@Sendable () async throws -> Void] = []
-        for client in options.clients {
-            jobs.append { _ = try await self.service("mongodb", "start", "north-\(client)-mongo", tls) }
-            jobs.append { _ = try await self.service("redis", "start", "north-\(client)-redis", tls) }
-        }
-        if options.hasDNS {
-            jobs.append {
-                _ = try await self.service("bind", "start", "bind")
-                let lines = try await self.service("bind", "env", "bind").split(separator: "\n")
-                let values = lines.map { $0.split(separator: "=", maxSplits: 1).map(String.init) }
-                self.dns.withLock { dns in for value in values where value.count == 2 { dns[value[0]] = value[1] } }
-                if self.options.hasAPI { try await self.addRecords() }
-            }
-        }
-        for number in 1...2 {
-            jobs.append {
-                let ended = try await self.drp("keys", "init", "--identity", "recovery-\(number).key")
-                guard ended.status == 0 else { throw WorldError("keys init --identity: \(ended.stderr)") }
-            }
-        }
-        try await together(jobs)
-        try writeFleet()
-        try await together(
-            options.clients.enumerated().map { index, client in { try await self.fill(client, seed: index + 1) } }
-                + [{ if self.options.hasKeys { try await self.makeKeys() } }])
-        if options.hasAPI {
-            try await together(options.clients.map { client in { try await self.startAPI(client) } })
+    private var free = 4
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    func enter() async {
+        if free > 0 {
+            free -= 1
+        } else {
+            await withCheckedContinuation { waiting.append($0) }
         }
     }
 
-    private func together(_ jobs: [@Sendable () async throws -> some Sendable]) async throws {
-        try await withThrowingTaskGroup { group in
-            for job in jobs { group.addTask { _ = try await job() } }
-            try await group.waitForAll()
-        }
-    }
-
-    private func fill(_ client: String, seed: Int) async throws {
-        var command = [
-            Self.python, "\(Self.root)/script/data/small.py", "--seed", "\(seed)",
-            "--mongo-uri-file", uriFile(client, "mongo"), "--redis-uri-file", uriFile(client, "redis"),
-            "--documents", "\(options.documents)", "--mb", "\(options.megabytes)",
-        ]
-        if options.isTLS { command += ["--ca", "\(folder)/north-\(client)-redis/ca.pem"] }
-        let ended = try await shell(command)
-        guard ended.status == 0 else { throw WorldError("small.py: \(ended.stderr)") }
-    }
-
-    private func makeKeys() async throws {
-        let ended = try await drp("keys", "init", "--all")
-        guard ended.status == 0 else { throw WorldError("keys init: \(ended.stderr)") }
-    }
-
-    private func addRecords() async throws {
-        let parts = dnsServer.split(separator: ":")
-        let lines = options.clients.map { "update add \(domain($0)) 5 A \(north)\n" }.joined()
-        let ended = try await shell(
-            ["/usr/bin/nsupdate", "-k", dns.withLock { $0["DNS_TSIG_FILE"] ?? "" }],
-            input: "server \(parts[0]) \(parts[1])\nzone \(dns.withLock { $0["DNS_ZONE"] ?? "" })\n\(lines)send\n")
-        guard ended.status == 0 else { throw WorldError("nsupdate: \(ended.stderr)") }
-    }
-
-    private func startAPI(_ client: String) async throws {
-        let child = try startAny(
-            [Self.python, "\(Self.root)/script/demo-api.py"],
-            environment: [
-                "ADDRESS": north, "PORT": "\(port(of: client))", "DRP_CLIENT": client,
-                "MONGO_URI_FILE": uriFile(client, "mongo"), "REDIS_URI_FILE": uriFile(client, "redis"),
-            ])
-        let home = "\(folder)/north-\(client)-api"
-        try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
-        try "\(child.pid)".write(toFile: "\(home)/pid", atomically: true, encoding: .utf8)
-        for _ in 0..<200 {
-            if try await answer(of: client, at: north) != nil { return }
-            guard child.isRunning else { break }
-        }
-        throw WorldError("the API of \(client) does not answer")
-    }
-
-    private func writeFleet() throws {
-        let recipients = try (1...2).map { number in
-            let text = try String(contentsOfFile: "\(folder)/recovery-\(number).key", encoding: .utf8)
-            return text.split(separator: "\n").first { $0.hasPrefix("# recipient: ") }?.dropFirst(13) ?? ""
-        }
-        let programs = "{mongod: \(Self.programs)/mongod, redis-server: \(Self.programs)/redis-server}"
-        let sites = [("north", north), ("south", south)].map { name, address in
-            """
-              \(name):
-                provider: local
-                folder: \(folder)/sites/\(name)
-                frontends: [{address: \(address)}]
-                programs: \(programs)
-            """
-        }
-        let clients = options.clients.enumerated().map { index, client in
-            let trust = { (service: String) in
-                self.options.isTLS ? ", ca: \(self.folder)/north-\(client)-\(service)/ca.pem" : ""
-            }
-            return """
-                  - id: \(client)
-                    environment: production
-                    site: north
-                    priority: \(index + 1)
-                    services:
-                      api: {command: [\(Self.python), \(Self.root)/script/demo-api.py], port: \(port(of: client))}
-                      mongo: {uri: {file: \(uriFile(client, "mongo"))}\(trust("mongo"))}
-                      redis: {uri: {file: \(uriFile(client, "redis"))}, role: store\(trust("redis"))}
-                    domains: [\(domain(client))]
-                    contacts: [ops@\(client).example]
-                """
-        }
-        let (address, zone, key) = dns.withLock {
-            ($0["DNS_ADDRESS"] ?? "", $0["DNS_ZONE"] ?? "", $0["DNS_TSIG_FILE"] ?? "")
-        }
-        let traffic = """
-
-            traffic:
-              site: office
-              ttl: 5s
-              dns: {rfc2136: {server: \(address), zone: \(zone), key: {file: \(key)}, authorities: ["\(address)"]}}
-
-            """
-        try """
-        fleet: world
-        state: \(state)
-        site: office
-        recovery: [\(recipients.joined(separator: ", "))]
-
-        sites:
-          office: {}
-        \(sites.joined(separator: "\n"))
-
-        stores:
-          vault: {site: office, folder: \(store)}
-
-        policies:
-          nightly:
-            schedule: "daily 02:30 Europe/Paris"
-            stores: [vault]
-
-        environments:
-          production: {policy: nightly, objectives: {rpo: 24h, rto: 30m}}
-
-        clients:
-        \(clients.joined(separator: "\n"))
-        \(options.hasDNS ? traffic : "")
-        """.write(toFile: fleetFile, atomically: true, encoding: .utf8)
-    }
-
-    /// Ends everything that works inside the folder, by `/proc`, as `script/test` does, then removes the folder.
-    func close() async {
-        // A thread can always be had; if not, the folder stays, and script/test ends what is in it.
-        try? await OwnThread.run("test-close") { [folder] in
-            for _ in 0..<500 {
-                let strays = Self.processes(inside: folder)
-                if strays.isEmpty { break }
-                for pid in strays { kill(pid, SIGKILL) }
-                var status: Int32 = 0
-                for pid in strays { waitpid(pid, &status, WNOHANG) }
-                usleep(5000)
-            }
-            // A store that is a mount of its own would keep the folder.
-            umount2("\(folder)/store", Int32(MNT_DETACH))
-            try FileManager.default.removeItem(atPath: folder)
-        }
-    }
-
-    /// Living processes whose working folder or command line lies inside `folder`: nobody else's can.
-    static func processes(inside folder: String) -> [pid_t] {
-        // A process that ends meanwhile is none.
-        let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        return entries.compactMap { pid_t($0) }.filter { pid in
-            guard pid != getpid(), let stat = FileManager.default.contents(atPath: "/proc/\(pid)/stat"),
-                let state = String(decoding: stat, as: UTF8.self).split(separator: ")").last?.first(where: { $0 != " " }
-                ),
-                state != "Z"
-            else { return false }
-            let place = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/cwd")
-            if place?.hasPrefix(folder) == true { return true }
-            let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-            return line.range(of: Data("\(folder)/".utf8)) != nil
-        }
+    func leave() {
+        if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
     }
 }
