@@ -69,6 +69,8 @@ let package = Package(
         .testTarget(
             name: "MigrateTests", dependencies: ["Backup", "DRPKit", "Migrate", "TestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "drpTests", dependencies: ["Backup", "DRPKit", "Migrate", "TestSupport", "drp"], swiftSettings: strict),
+            name: "drpTests", dependencies: ["Backup", "DRPKit", "Migrate", "TestSupport", "drp", argumentParser],
+            swiftSettings: strict
+        ),
     ]
 )

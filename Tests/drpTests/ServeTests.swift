@@ -90,7 +90,7 @@ private struct ShiftedClock {
 
     /// Until the journal has exactly these jobs, by the time that they were due, and all have ended.
     func wait(for due: [String]) async throws {
-        let end = SystemClock().now.addingTimeInterval(60)
+        let end = SystemClock().now.addingTimeInterval(240)
         while SystemClock().now < end {
             let open = try await world.sqlite("SELECT count(*) FROM jobs WHERE finished IS NULL")
             let jobs = try await world.sqlite("SELECT due FROM jobs ORDER BY id")
