@@ -66,13 +66,16 @@ enum Text {
         String(time(date).prefix(19)).replacingOccurrences(of: "T", with: " ") + " UTC"
     }
 
-    /// `0.4 s`, `12.3 s`, `3 min 12 s`, `2 h 05 min`
+    /// `0.4 s`, `12.3 s`, `3 min 12 s`, `2 h 05 min`, `1 d`
     static func seconds(_ seconds: Double) -> String {
+        func two(_ large: Int, _ unit: String, _ small: Int, _ part: String) -> String {
+            small == 0 ? "\(large) \(unit)" : "\(large) \(unit) \(pad(small)) \(part)"
+        }
         switch seconds {
         case ..<60: return "\((seconds * 10).rounded() / 10) s"
-        case ..<3600: return "\(Int(seconds) / 60) min \(pad(Int(seconds) % 60)) s"
-        case ..<86400: return "\(Int(seconds) / 3600) h \(pad(Int(seconds) / 60 % 60)) min"
-        default: return "\(Int(seconds) / 86400) d \(Int(seconds) / 3600 % 24) h"
+        case ..<3600: return two(Int(seconds) / 60, "min", Int(seconds) % 60, "s")
+        case ..<86400: return two(Int(seconds) / 3600, "h", Int(seconds) / 60 % 60, "min")
+        default: return two(Int(seconds) / 86400, "d", Int(seconds) / 3600 % 24, "h")
         }
     }
 

@@ -87,14 +87,14 @@ struct RunAnswer: Encodable {
             ])
         }
         if let status = evidence.apiStatus, let address = evidence.apiAddress {
-            let body = Text.safe(String((evidence.apiBody ?? "").prefix(300))).split(whereSeparator: \.isNewline)
-                .map { $0.trimmingCharacters(in: .whitespaces) }.joined(separator: " ")
+            let words = Text.safe(evidence.apiBody ?? "").split(whereSeparator: \.isWhitespace).joined(separator: " ")
+            let body = words.count > 66 ? words.prefix(65) + "…" : words[...]
             rows.append(["  api", "\(status) from \(address): \(body)"])
         }
         if let rpo = evidence.rpo {
             rows.append([
                 "  RPO",
-                "\(Text.seconds(rpo.seconds)), derived: age of the newest restored write when declared\(Self.verdict(rpo))",
+                "\(Text.seconds(rpo.seconds)), age of the newest restored write, derived\(Self.verdict(rpo))",
             ])
         }
         if let rto = evidence.rto {

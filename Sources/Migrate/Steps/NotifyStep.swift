@@ -30,7 +30,7 @@ package struct NotifyStep: Step {
         Failpoint.hit("notify.written")
         world.logger.notice(
             "client moved",
-            metadata: ["client": "\(context.client)", "run": "\(context.run)", "site": "\(target)", "data": "\(data)"])
+            metadata: ["client": "\(context.client)", "site": "\(target)"])
         return ["written": true]
     }
 

@@ -58,7 +58,7 @@ package struct SwitchStep: Step {
             let outcome = try await traffic.records.switchOver(
                 domain, from: try await expected(context, client, found), to: addresses, owner: owner, ttlSeconds: ttl)
             Failpoint.hit("switch.switched")
-            context.progress("\(domain): \(outcome.before) -> \(outcome.after)")
+            context.progress("\(domain): \(Self.shown(outcome.before)) -> \(Self.shown(outcome.after))")
             let answers = try await traffic.authorities.ask(domain, until: addresses, deadline: .seconds(60))
             try AuthorityCheck.requireAgreement(answers, domain: domain)
             let before = try context.notes["before \(domain)"] ?? JSONValue(encoding: found)
@@ -110,6 +110,10 @@ package struct SwitchStep: Step {
     }
 
     private static func addresses(_ site: Site) -> [String] { site.frontends.map(\.address).sorted() }
+
+    private static func shown(_ record: TrafficRecord) -> String {
+        record.addresses.isEmpty ? "no address" : record.addresses.joined(separator: ", ")
+    }
 
     private static func line(
         _ domain: String, before: JSONValue?, after: TrafficRecord, _ site: Site, asked: Int
