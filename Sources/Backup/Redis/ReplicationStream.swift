@@ -118,7 +118,8 @@ struct ReplicationStream {
 
     private func denied(_ error: RedisError) -> RedisError {
         guard error.detail.contains("NOPERM") else { return error }
-        return connection.error(.denied, "a snapshot needs +replconf and +psync (\(error.detail))")
+        return connection.error(
+            .denied, "a snapshot is taken with REPLCONF and PSYNC, and this user may not run both (\(error.detail))")
     }
 
     /// Reads the whole snapshot.

@@ -1,7 +1,7 @@
 /// The five fields of a cron line as sets of bits, after crontab(5).
 ///
 /// Fields: `*`, numbers, names (`jan`, `mon`), ranges `1-5`, steps `*/5` `1-10/3` `5/10`, lists of these.
-/// Sunday is 0 or 7. If both day fields are restricted, either of them suffices.
+/// Sunday is 0 or 7, and 7 where a range ends with it (`sat-sun`). If both day fields are restricted, either of them suffices.
 struct CronFields: Sendable, Hashable {
     private(set) var minutes: UInt64 = 0
     private(set) var hours: UInt64 = 0
@@ -10,6 +10,8 @@ struct CronFields: Sendable, Hashable {
     private(set) var weekdays: UInt64 = 0
     private(set) var anyDay = false
     private(set) var anyWeekday = false
+    /// Seconds after midnight, on the face of a clock, in order. Stored, since every question walks through it.
+    private(set) var timesOfDay: [Int] = []
 
     private static let monthNames = [
         "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
@@ -25,6 +27,7 @@ struct CronFields: Sendable, Hashable {
         months = Self.bits(1...12)
         weekdays = Self.bits(0...6)
         (anyDay, anyWeekday) = (true, true)
+        timesOfDay = [hour * 3600 + minute * 60]
     }
 
     /// - Parameter fields: exactly five.
@@ -35,6 +38,7 @@ struct CronFields: Sendable, Hashable {
         days = try Self.parse(fields[2], 1...31, "day of the month")
         months = try Self.parse(fields[3], 1...12, "month", names: Self.monthNames, firstName: 1)
         weekdays = try Self.parse(fields[4], 0...7, "day of the week", names: Self.weekdayNames, firstName: 0)
+        timesOfDay = Self.timesOfDay(hours: hours, minutes: minutes)
         if weekdays & 1 << 7 != 0 { weekdays = weekdays & ~(1 << 7) | 1 }
         // crontab(5): a field that begins with a star counts as unrestricted.
         anyDay = fields[2].hasPrefix("*")
@@ -64,8 +68,7 @@ struct CronFields: Sendable, Hashable {
         return anyDay || anyWeekday ? byDay && byWeekday : byDay || byWeekday
     }
 
-    /// Seconds after midnight, on the face of a clock, in order.
-    var timesOfDay: [Int] {
+    private static func timesOfDay(hours: UInt64, minutes: UInt64) -> [Int] {
         (0...23).filter { hours & 1 << $0 != 0 }.flatMap { hour in
             (0...59).filter { minutes & 1 << $0 != 0 }.map { hour * 3600 + $0 * 60 }
         }
@@ -94,6 +97,8 @@ struct CronFields: Sendable, Hashable {
             if halves[0] != "*" {
                 from = try number(ends[0])
                 to = ends.count == 2 ? try number(ends[1]) : halves.count == 2 ? range.upperBound : from
+                // `sat-sun`: at the end of a range, Sunday is 7.
+                if ends.count == 2, to == 0, range.upperBound == 7 { to = 7 }
             }
             var step = 1
             if halves.count == 2 {

@@ -18,8 +18,8 @@ package struct Schedule: Sendable, Hashable, Codable, CustomStringConvertible {
     package let timeZone: TimeZone
     private let fields: CronFields
 
-    /// Days to look ahead: from 29 February 2096 to that of 2104.
-    private static let horizon = 366 * 9
+    /// Days to look ahead: a 29 February on a certain day of the week can be 40 years away (2072 to 2112).
+    private static let horizon = 366 * 41
 
     package init(_ text: String) throws(ScheduleError) {
         let words = text.split(whereSeparator: { $0 == " " || $0 == "\t" })
@@ -101,22 +101,24 @@ package struct Schedule: Sendable, Hashable, Codable, CustomStringConvertible {
     /// The instants, in seconds since 1970, that belong to a day of the calendar of `timeZone`.
     private func dueTimes(on day: Int) -> [Int] {
         guard fields.matches(CivilDate(dayNumber: day)) else { return [] }
-        return fields.timesOfDay.flatMap { instants(ofLocal: day * 86_400 + $0) }
-    }
-
-    /// - Parameter local: what calendar and clock show, in seconds as if in UTC.
-    private func instants(ofLocal local: Int) -> [Int] {
-        let (before, after) = (offset(at: local - 86_400), offset(at: local + 86_400))
-        let real = Set([before, after]).map { local - $0 }.filter { $0 + offset(at: $0) == local }.sorted()
-        if fields.hasEveryHour { return real }
-        if let first = real.first { return [first] }
-        // The clock leaves this time out; the gap ends where the offset becomes the later one.
-        var (low, high) = (local - max(before, after), local - min(before, after))
+        let midnight = day * 86_400
+        // Nearly every day: the clock does not change from the day before to the day after. Asking the zone is what costs.
+        let (before, after) = (offset(at: midnight - 86_400), offset(at: midnight + 2 * 86_400))
+        if before == after { return fields.timesOfDay.map { midnight + $0 - before } }
+        // The first second with the later offset.
+        var (low, high) = (midnight - 86_400, midnight + 2 * 86_400)
         while high - low > 1 {
             let middle = (low + high) / 2
             if offset(at: middle) == after { high = middle } else { low = middle }
         }
-        return [high]
+        let change = high
+        return fields.timesOfDay.flatMap { time in
+            let local = midnight + time
+            let real = [local - before].filter { $0 < change } + [local - after].filter { $0 >= change }
+            if fields.hasEveryHour { return real }
+            // A time that the clock leaves out is due when the gap ends.
+            return [real.first ?? change]
+        }
     }
 
     private func offset(at instant: Int) -> Int {

@@ -103,7 +103,8 @@ struct FleetSections {
 
     private func site(_ name: SiteName, _ fields: inout FieldReader) -> Site? {
         let provider = fields.text(fields.optional("provider"))
-        let folder = fields.path(fields.optional("folder"))
+        let folderNode = fields.optional("folder")
+        let folder = fields.path(folderNode)
         var programs: [String: String] = [:]
         if let node = fields.optional("programs"), var inner = FieldReader(node, "programs", fields.source, notes) {
             for program in ["mongod", "redis-server"] {
@@ -121,11 +122,18 @@ struct FleetSections {
         let hosts = fields.list(fields.optional("hosts"), "hosts") ?? []
         let frontends = fields.list(fields.optional("frontends"), "frontends") ?? []
         let isReserve = fields.boolean(fields.optional("reserve")) ?? false
-        let site = Site(
+        if provider == Site.localProvider {
+            // Any client could be deployed here. What stands but is wrong was said already.
+            let place = notes.place(of: "site \(name)")
+            if folderNode == nil { notes.add(place, "the local site '\(name)' needs 'folder'") }
+            if frontends.isEmpty {
+                notes.add(place, "the local site '\(name)' needs 'frontends'", advice: "write [{address: 127.0.0.12}]")
+            }
+        }
+        return Site(
             name: name, provider: provider, isReserve: isReserve, bastion: bastion,
             hosts: hosts.compactMap { host($0, in: fields) },
             frontends: frontends.compactMap { frontend($0, in: fields) }, folder: folder, programs: programs)
-        return site
     }
 
     private func host(_ node: YAMLNode, in outer: FieldReader) -> Site.Host? {

@@ -4,7 +4,6 @@ struct FleetValidator {
     let notes: ReadingNotes
 
     func check() {
-        for site in fleet.sites where site.isLocal { checkLocal(site) }
         for site in fleet.sites where !site.isLocal {
             guard site.folder != nil || !site.programs.isEmpty else { continue }
             notes.add(
@@ -21,14 +20,6 @@ struct FleetValidator {
             checkServices(client)
             checkRecovery(client)
             checkDomains(client)
-        }
-    }
-
-    private func checkLocal(_ site: Site) {
-        let place = notes.place(of: "site \(site.name)")
-        if site.folder == nil { notes.add(place, "the local site '\(site.name)' needs 'folder'") }
-        if site.frontends.isEmpty {
-            notes.add(place, "the local site '\(site.name)' needs 'frontends'", advice: "write [{address: 127.0.0.12}]")
         }
     }
 

@@ -28,12 +28,14 @@ package struct Site: Sendable, Hashable {
     package var bastion: Bastion?
     package var hosts: [Host]
     package var frontends: [Frontend]
-    /// The folder that is the site; only with `provider: local`, where it is required.
+    /// The folder that is the site; only with `provider: local`, where it is required, as is a frontend.
     package var folder: String?
     /// Where programs lie that are not in `PATH`, as `mongod` and `redis-server`; only with `provider: local`.
     package var programs: [String: String]
 
-    package var isLocal: Bool { provider == "local" }
+    static let localProvider = "local"
+
+    package var isLocal: Bool { provider == Self.localProvider }
 }
 
 /// `host:port`, with an IPv6 address in brackets (RFC 3986, 3.2.2).

@@ -38,7 +38,7 @@ package enum Scheduler {
         }
     }
 
-    /// What the journal knows of the last run of an entry.
+    /// What the journal knows of the run of an entry that was started last.
     package struct LastRun: Sendable, Hashable {
         /// The time due that it was started for.
         package var due: Date
@@ -85,7 +85,8 @@ package enum Scheduler {
 
     /// - Parameters:
     ///   - now: May jump in either direction between calls. Times missed while nothing asked are caught
-    ///     up once, for the latest of them; a time that was already started is not started again.
+    ///     up once, for the latest of them; a time that was already started is not started again, unless the
+    ///     clock went back by over a day: then one run starts at once.
     ///   - running: Clients that a job runs for; they get no second one.
     ///   - limit: How many jobs may run at once, those in `running` included.
     package static func decide(
@@ -95,15 +96,15 @@ package enum Scheduler {
         var pending: [(entry: Entry, due: Date)] = []
         for entry in entries {
             var last = lastRuns[Key(client: entry.client, kind: entry.kind)]
+            let due = entry.schedule.previous(atOrBefore: now)
             if let run = last, run.due.timeIntervalSince(now) > 86_400 {
-                // Waiting until the clock gets there again could mean no backup for years.
+                // Waiting until the clock gets there again could mean no backup for years. So one run starts now; as the
+                // last one from then on, it brings the entry back into step with the clock.
                 decision.clockWentBack.append(entry.client)
-                last = LastRun(due: now, isFinished: true)
+                last = LastRun(due: .distantPast, isFinished: true)
             }
             let wake = entry.schedule.next(after: max(now, last?.due ?? now))
             decision.nextWake = min(decision.nextWake ?? wake, wake)
-
-            let due = entry.schedule.previous(atOrBefore: now)
             if let run = last {
                 if due > run.due {
                     pending.append((entry, due))

@@ -50,8 +50,11 @@ package actor SchedulerService: Service {
     }
 
     private func due() async throws -> [Job] {
+        // Before the journal is read: a job that ends meanwhile would look as if it had died, and start again.
+        let running = running
+        let lastRuns = try await lastRuns()
         let decision = Scheduler.decide(
-            now: clock.now, entries: entries, lastRuns: try await lastRuns(), running: running, limit: limit)
+            now: clock.now, entries: entries, lastRuns: lastRuns, running: running, limit: limit)
         for late in decision.late {
             tell(late.client, "job is late", "\(late.kind) due \(late.due), \(late.reason.rawValue)")
         }

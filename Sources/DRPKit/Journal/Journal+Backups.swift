@@ -165,7 +165,7 @@ extension Journal {
                 """
                 SELECT * FROM jobs AS a WHERE id = (
                     SELECT id FROM jobs AS b WHERE b.client = a.client AND b.kind = a.kind
-                    ORDER BY due DESC, id DESC LIMIT 1)
+                    ORDER BY id DESC LIMIT 1)
                 ORDER BY client, kind
                 """, [], self.job)
         }

@@ -83,19 +83,19 @@ package struct CommandRunner: Sendable {
         self.clock = clock
     }
 
-    /// Runs one program to its end; may be called from many tasks at once.
+    /// Runs one program to its end, with nothing on standard input; may be called from many tasks at once.
     /// - Parameters:
     ///   - arguments: The program (absolute, or a bare name that is looked up in `PATH`) and its arguments.
-    ///   - input: Bytes for standard input, then end of file; a program need not read them.
     ///   - additions: Variables beside those of `passedOn`; they may not hold secrets, since /proc shows them.
     ///   - folder: The working folder; drp's own if nil.
     ///   - deadline: Until then program *and* output must have ended; a child in the background that keeps
-    ///     the output open counts as running. Then the whole session is killed.
+    ///     the output open counts as running. Then the whole session is killed. What the program leaves running
+    ///     in its session, without the output, is killed at its end.
     ///   - outputLimit: Bytes of standard output; more kills the session.
     /// - Throws: `CommandError`; `CancellationError` after the session was killed.
     package func run(
-        _ arguments: [String], input: [UInt8] = [], additions: [String: String] = [:], folder: String? = nil,
-        deadline: Duration, outputLimit: Int = 1 << 20
+        _ arguments: [String], additions: [String: String] = [:], folder: String? = nil, deadline: Duration,
+        outputLimit: Int = 1 << 20
     ) async throws -> CommandResult {
         let program = arguments.first ?? ""
         guard isRunnable(arguments) else { throw CommandError(reason: .badArguments, program: program) }
@@ -115,7 +115,7 @@ package struct CommandRunner: Sendable {
         let clock = clock
         do {
             let result = try await Subprocess.run(
-                configuration, input: .array(input), output: .sequence, error: .sequence
+                configuration, input: .none, output: .sequence, error: .sequence
             ) { execution in
                 let session = ProcessSession(id: execution.processIdentifier.value)
                 let (output, tail) = (execution.standardOutput, execution.standardError)
@@ -164,10 +164,11 @@ package struct CommandRunner: Sendable {
     private enum Ended: Sendable {
         case output([UInt8])
         case errors([UInt8])
+        case program
         case deadline
     }
 
-    /// Reads both outputs to their ends, under the deadline. The session is dead when this throws.
+    /// Reads both outputs to their ends and waits for the program, under the deadline. The session is dead afterwards.
     private static func collect(
         _ output: SubprocessOutputSequence, _ errors: SubprocessOutputSequence, session: ProcessSession,
         program: String, limit: Int, deadline: Duration, clock: any WallClock
@@ -176,20 +177,27 @@ package struct CommandRunner: Sendable {
             group.addTask { .output(try await read(output, upTo: limit, program: program)) }
             group.addTask { .errors(try await readTail(errors)) }
             group.addTask {
+                // It ends for certain: what does not end by itself is killed below.
+                try await OwnThread.run("command") { session.waitForLeader() }
+                return .program
+            }
+            group.addTask {
                 try await clock.sleep(for: deadline)
                 return .deadline
             }
             defer { group.cancelAll() }
             do {
-                var (collected, open) = (Collected(), 2)
+                var (collected, open) = (Collected(), 3)
                 while open > 0, let ended = try await group.next() {
                     switch ended {
                     case .output(let bytes): collected.output = bytes
                     case .errors(let bytes): collected.errorTail = bytes
+                    case .program: break
                     case .deadline: throw CommandError(reason: .deadlineExceeded(deadline), program: program)
                     }
                     open -= 1
                 }
+                session.kill()
                 return collected
             } catch {
                 session.kill()
@@ -203,6 +211,8 @@ package struct CommandRunner: Sendable {
     {
         var bytes: [UInt8] = []
         for try await buffer in sequence {
+            // What escaped from the session can write on for ever.
+            try Task.checkCancellation()
             guard buffer.count <= limit - bytes.count else {
                 throw CommandError(reason: .outputTooLarge(limit: limit), program: program)
             }
@@ -214,6 +224,7 @@ package struct CommandRunner: Sendable {
     private static func readTail(_ sequence: SubprocessOutputSequence) async throws -> [UInt8] {
         var bytes: [UInt8] = []
         for try await buffer in sequence {
+            try Task.checkCancellation()
             buffer.withUnsafeBytes { bytes.append(contentsOf: $0) }
             if bytes.count > errorTailSize { bytes.removeFirst(bytes.count - errorTailSize) }
         }
@@ -225,15 +236,27 @@ package struct CommandRunner: Sendable {
 private struct ProcessSession: Sendable {
     let id: pid_t
 
+    /// Blocks until the program has ended, and leaves its status to be read: until then its id is not given to another.
+    func waitForLeader() {
+        var info = siginfo_t()
+        while waitid(P_PID, id_t(id), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR {}
+    }
+
+    /// The most times that the list of members is read.
+    private static let rounds = 50
+
     func kill() {
         _ = Glibc.kill(-id, SIGKILL)
-        // Twice: a process can fork while the list is read.
-        for _ in 0..<2 {
-            for member in members() { _ = Glibc.kill(member, SIGKILL) }
+        // Until nobody is left: a process can fork while the list is read.
+        for _ in 0..<Self.rounds {
+            let members = members()
+            if members.isEmpty { return }
+            for member in members { _ = Glibc.kill(member, SIGKILL) }
         }
     }
 
-    /// By the field `session` of /proc/PID/stat (proc(5)): the fourth after the name in parentheses.
+    /// Those that live, by the fields `state` and `session` of /proc/PID/stat (proc(5)): the first and the fourth after
+    /// the name in parentheses.
     private func members() -> [pid_t] {
         // A system without /proc has no list; the process group above was killed anyway.
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
@@ -242,7 +265,7 @@ private struct ProcessSession: Sendable {
             let text = String(decoding: line, as: UTF8.self)
             guard let end = text.lastIndex(of: ")") else { return false }
             let fields = text[text.index(after: end)...].split(separator: " ")
-            return fields.count > 3 && pid_t(fields[3]) == id && process > 1
+            return fields.count > 3 && pid_t(fields[3]) == id && process > 1 && !["Z", "X"].contains(fields[0])
         }
     }
 }

@@ -77,12 +77,17 @@ package struct SecretResolver: Sendable {
             guard let folder = environment["CREDENTIALS_DIRECTORY"], folder.hasPrefix("/") else {
                 throw SecretError(reason: .noCredentialsDirectory, source: source)
             }
+            // A name leads into that folder and nowhere else.
+            guard !name.isEmpty, !name.contains("/"), !name.hasPrefix("."), !name.utf8.contains(0) else {
+                throw SecretError(reason: .missing, source: source)
+            }
             return try await read(path: folder + "/" + name, source: source)
         case .command(let arguments):
             let result: CommandResult
             do {
                 result = try await runner.run(arguments, deadline: .seconds(10))
             } catch let error as CommandError {
+                if case .outputTooLarge = error.reason { throw SecretError(reason: .tooLarge, source: source) }
                 throw SecretError(reason: .commandFailed(error.shortReason), source: source)
             }
             guard result.status == .exited(0) else {
@@ -136,8 +141,10 @@ package struct SecretResolver: Sendable {
     private func secret(_ bytes: [UInt8], source: SecretSource) throws -> Secret {
         var bytes = bytes
         guard bytes.count <= Self.maximumSize else { throw SecretError(reason: .tooLarge, source: source) }
-        if bytes.last == 0x0a { bytes.removeLast() }
-        if bytes.last == 0x0d { bytes.removeLast() }
+        if bytes.last == 0x0a {
+            bytes.removeLast()
+            if bytes.last == 0x0d { bytes.removeLast() }
+        }
         guard !bytes.isEmpty else { throw SecretError(reason: .empty, source: source) }
         return Secret(bytes)
     }

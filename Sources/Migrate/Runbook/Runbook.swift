@@ -143,7 +143,7 @@ extension SettingType {
     func accepts(_ value: JSONValue) -> Bool {
         switch self {
         case .text: !(value.text ?? "").isEmpty
-        case .duration: value.text.flatMap(RunbookDuration.parse) != nil
+        case .duration: value.text.flatMap(DurationText.parse) != nil
         case .size: value.text.flatMap { ByteCount($0) } != nil
         case .integer: value.integer != nil
         case .boolean: value.boolean != nil

@@ -116,7 +116,7 @@ package struct RunbookReader {
         }
         let name = values.removeValue(forKey: "name")?.text ?? kind
         if ClientID(name) == nil { add(place, "the name of a step must be 1 to 63 of a-z, 0-9 and '-'") }
-        let deadline = values.removeValue(forKey: "deadline")?.text.flatMap(RunbookDuration.parse) ?? schema.deadline
+        let deadline = values.removeValue(forKey: "deadline")?.text.flatMap(DurationText.parse) ?? schema.deadline
         if deadline <= .zero { add(place, "the deadline of step '\(kind)' must be more than nothing") }
         let retries = values.removeValue(forKey: "retries")?.integer ?? Int64(schema.retries)
         if !(0...20).contains(retries) { add(place, "'retries' of step '\(kind)' must be 0 to 20") }

@@ -68,22 +68,9 @@ package struct StepSettings: Sendable, Hashable {
     package init(_ values: [String: JSONValue] = [:]) { self.values = values }
 
     package func text(_ name: String) -> String? { values[name]?.text }
-    package func duration(_ name: String) -> Duration? { values[name]?.text.flatMap(RunbookDuration.parse) }
+    package func duration(_ name: String) -> Duration? { values[name]?.text.flatMap(DurationText.parse) }
     package func size(_ name: String) -> ByteCount? { values[name]?.text.flatMap { ByteCount($0) } }
     package func integer(_ name: String) -> Int64? { values[name]?.integer }
     package func boolean(_ name: String) -> Bool? { values[name]?.boolean }
     package func list(_ name: String) -> [String]? { values[name]?.list?.compactMap(\.text) }
-}
-
-/// Durations as they stand in a runbook: a whole number and one of `s m h d`.
-package enum RunbookDuration {
-    /// - Returns: nil for another form, and for more than ten years.
-    package static func parse(_ text: String) -> Duration? {
-        let factors: [Character: Int64] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
-        guard let unit = text.last, let factor = factors[unit], text.utf8.count <= 10,
-            text.dropLast().utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int64(text.dropLast()),
-            number * factor <= 3650 * 86_400
-        else { return nil }
-        return .seconds(number * factor)
-    }
 }

@@ -10,6 +10,8 @@ private enum RedisServices {
     static func uri(_ name: String) -> Secret? { ProcessInfo.processInfo.environment[name].map { Secret($0) } }
     static let source = uri("DRP_TEST_REDIS_URI")
     static let target = uri("DRP_TEST_REDIS_TARGET_URI")
+    /// A user that may do all but replication, as managed services give it.
+    static let nopsync = uri("DRP_TEST_REDIS_NOPSYNC_URI")
     static let tls = uri("DRP_TEST_REDIS_TLS_URI")
     static let ca = ProcessInfo.processInfo.environment["DRP_TEST_REDIS_CA"]
     static let hasBoth = source != nil && target != nil
@@ -65,7 +67,7 @@ struct RedisServiceTests {
     }
 
     @Test(
-        "a wrong password, a user without PSYNC and a server that is gone are told apart, and no password is shown",
+        "a wrong password and a server that is gone are told apart, and no password is shown",
         .enabled(if: RedisServices.source != nil, "needs DRP_TEST_REDIS_URI"))
     func failures() async throws {
         let good = try RedisServices.settings(RedisServices.source, .source)
@@ -88,14 +90,24 @@ struct RedisServiceTests {
                 #expect(error.reason == reason)
             }
         }
-        var nopsync = good
-        nopsync.user = "nopsync"
+    }
+
+    @Test(
+        "a user that may not take a snapshot is told that PSYNC is what it lacks, and how to grant it",
+        .enabled(if: RedisServices.nopsync != nil, "needs DRP_TEST_REDIS_NOPSYNC_URI"))
+    func withoutPSYNC() async throws {
+        let settings = try RedisServices.settings(RedisServices.nopsync, .source)
+        // The password is right and all else is allowed: only the snapshot is not.
+        try await RedisServer.ping(settings)
         do {
-            _ = try await capture(nopsync, into: MemoryChunks())
+            _ = try await capture(settings, into: MemoryChunks())
             Issue.record("captured without PSYNC")
         } catch let error as RedisError {
-            #expect(error.reason == .denied)
-            #expect(error.message.contains("psync") || error.message.contains("PSYNC"), "\(error.message)")
+            #expect(error.reason == .denied && error.code == .sourceDenied)
+            #expect(error.message.contains("PSYNC"), "\(error.message)")
+            #expect(error.advice.contains("+psync"), "\(error.advice)")
+            let password = try #require(settings.password)
+            password.withText { #expect(!"\(error) \(error.message)".contains($0)) }
         }
     }
 

@@ -104,14 +104,28 @@ import Testing
         return folder.path + "/fleet.yaml"
     }
 
+    @Test("the examples of the reference page are one fleet without a problem")
+    func readsReference() throws {
+        let page = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent().appending(path: "docs/reference/fleet-file.md")
+        let examples = try String(contentsOf: page, encoding: .utf8).split(separator: "\n").filter {
+            $0.hasPrefix("    ")
+        }
+        .map { $0.dropFirst(4) }.joined(separator: "\n")
+        let text = examples.replacing(
+            /recovery: .*/, with: "recovery: [\(FleetText.recipients.joined(separator: ", "))]")
+        #expect(try folder.problems(text + "\n") == [])
+        #expect(try folder.load(text + "\n").inactiveParts().contains("sites.par-dc3.bastion"))
+    }
+
     @Test("an unknown key is an error with its line and the nearest known key")
     func namesUnknownKeys() throws {
         #expect(
             try folder.problems(FleetText.dull("policies:", "polcies:")).contains(
-                "fleet.yaml:14:1: error: unknown key 'polcies' (did you mean 'policies'?)"))
+                "fleet.yaml:15:1: error: unknown key 'polcies' (did you mean 'policies'?)"))
         #expect(
             try folder.problems(FleetText.dull("priority: 1", "prioritty: 1")) == [
-                "fleet.yaml:23:5: error: unknown key 'prioritty' (did you mean 'priority'?)"
+                "fleet.yaml:24:5: error: unknown key 'prioritty' (did you mean 'priority'?)"
             ])
         #expect(
             try folder.problems(FleetText.dull("office: {}", "office: {quux: 1}")).first?.contains(
@@ -128,12 +142,11 @@ import Testing
         #expect(
             problems == [
                 "fleet.yaml:10:27: error: 'a b' is not an address",
-                "fleet.yaml:10:5: error: the local site 'lyon' needs 'frontends'",
                 "fleet.yaml:16:24: error: 'daily 25:30 Europe/Paris' is no schedule: write 'daily 02:30 Europe/Paris'",
-                "fleet.yaml:16:60: error: no store is called 'dusk' (did you mean 'disk'?)",
-                "fleet.yaml:18:57: error: '40 minutes' is not a duration above zero, as 30s, 5m, 1h or 7d",
+                "fleet.yaml:16:59: error: no store is called 'dusk' (did you mean 'disk'?)",
+                "fleet.yaml:18:61: error: '40 minutes' is not a duration above zero, as 30s, 5m, 1h or 7d",
                 "fleet.yaml:23:11: error: no site is called 'pariss' (did you mean 'paris'?)",
-                "fleet.yaml:26:52: error: '80810' is not a port from 1 to 65535",
+                "fleet.yaml:26:50: error: '80810' is not a port from 1 to 65535",
             ])
     }
 
@@ -238,12 +251,10 @@ import Testing
         }
         #expect(
             problems == [
-                "e.yaml:1:8: error: 'fleet' stands in two files (the other is at a.yaml:1)".replacing(
-                    "a.yaml", with: folder.path + "/a.yaml"
-                ).replacing(folder.path + "/", with: ""),
+                "e.yaml:1:8: error: 'fleet' stands in two files (the other is at a.yaml:1)",
                 "e.yaml:3:3: error: the site 'paris' exists twice (the first is at a.yaml:6)",
                 "e.yaml:5:9: error: the client 'acme' exists twice (the first is at b.yaml:2)",
-                "e.yaml:14:15: error: the domain 'acme.clients.test' exists twice (the first is at b.yaml:11)",
+                "e.yaml:13:15: error: the domain 'acme.clients.test' exists twice (the first is at b.yaml:10)",
             ])
     }
 

@@ -10,7 +10,7 @@ import Testing
         let text = FleetText.dull("disk: {site: office", "disk: {site: paris")
         #expect(
             try folder.problems(text) == [
-                "fleet.yaml:20:9: error: all backups of 'acme' lie at its own site 'paris' and are lost with it "
+                "fleet.yaml:21:9: error: all backups of 'acme' lie at its own site 'paris' and are lost with it "
                     + "(add a store of another site to its policy)"
             ])
         #expect(try folder.problems(text.replacing("environment: production", with: "environment: staging")) == [])
@@ -48,6 +48,17 @@ import Testing
         #expect(
             try folder.problems(FleetText.dull(", frontends: [{address: 127.0.0.11}]", "")).first?
                 .contains("needs 'frontends'") == true)
+        #expect(
+            try folder.problems(FleetText.dull("[{address: 127.0.0.11}]", "[]")) == [
+                "fleet.yaml:6:3: error: the local site 'paris' needs 'frontends' (write [{address: 127.0.0.12}])"
+            ])
+        #expect(
+            try folder.problems(FleetText.dull("office: {}", "office: {provider: local}")) == [
+                "fleet.yaml:12:3: error: the local site 'office' needs 'folder'",
+                "fleet.yaml:12:3: error: the local site 'office' needs 'frontends' (write [{address: 127.0.0.12}])",
+            ])
+        #expect(try folder.problems(FleetText.dull("office: {}", "office:")) == [])
+        #expect(try folder.problems(FleetText.dull("office: {}", "office: {provider: ovh}")) == [])
         #expect(
             try folder.problems(FleetText.dull("office: {}", "office: {folder: x}")).first?
                 .contains("only a local site") == true)

@@ -106,7 +106,7 @@ struct JournalTests {
         }
     }
 
-    @Test("the scheduler gets the job of each client and kind that was due last")
+    @Test("the scheduler gets the job of each client and kind that was started last, also after the clock was set back")
     func jobs() async throws {
         try await withJournal { journal, clock, _ in
             let due = JournalDate.rounded(clock.now)
@@ -120,6 +120,8 @@ struct JournalTests {
             #expect(last[0].due == due.addingTimeInterval(86_400))
             #expect(last.map(\.outcome) == [nil, .failed])
             #expect(try await journal.jobs(client: acme).count == 2)
+            let fourth = try await journal.beginJob(client: acme, kind: "backup", due: due.addingTimeInterval(-9000))
+            #expect(try await journal.lastJobs().map(\.id) == [fourth, third])
         }
     }
 
