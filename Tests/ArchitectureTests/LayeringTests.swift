@@ -97,7 +97,8 @@ struct LayeringTests {
                 "Sources/Migrate/Traffic/", "Tests/",
             ]
         ),
-        (["ArgumentParser", "UnixSignals"], ["Sources/drp/"]),
+        (["ArgumentParser"], ["Sources/drp/", "Tests/drpTests/DocsTests.swift"]),
+        (["UnixSignals"], ["Sources/drp/"]),
         (["ServiceLifecycle"], ["Sources/DRPKit/Jobs/SchedulerService.swift", "Sources/drp/"]),
         (["Testing"], ["Tests/"]),
     ]

@@ -88,9 +88,8 @@ package struct CommandRunner: Sendable {
     ///   - arguments: The program (absolute, or a bare name that is looked up in `PATH`) and its arguments.
     ///   - additions: Variables beside those of `passedOn`; they may not hold secrets, since /proc shows them.
     ///   - folder: The working folder; drp's own if nil.
-    ///   - deadline: Until then program *and* output must have ended; a child in the background that keeps
-    ///     the output open counts as running. Then the whole session is killed. What the program leaves running
-    ///     in its session, without the output, is killed at its end.
+    ///   - deadline: Until then the program must have ended, or its whole session is killed. Its end is the end of the
+    ///     command: what it leaves running in its session is killed then, also if that keeps the output open.
     ///   - outputLimit: Bytes of standard output; more kills the session.
     /// - Throws: `CommandError`; `CancellationError` after the session was killed.
     package func run(

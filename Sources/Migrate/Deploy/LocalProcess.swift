@@ -25,8 +25,8 @@ struct LocalProcess: Sendable {
         if let bytes = ProcessTable.contents(of: pidFile, atMost: 4 << 10),
             // A pid file that cannot be read is as good as none: the mark decides.
             let record = try? JSONDecoder().decode(Record.self, from: Data(bytes)),
-            record.boot == ProcessTable.bootID(), let status = ProcessTable.status(of: record.pid),
-            status.startTime == record.startTime
+            record.boot == ProcessTable.bootID(),
+            let status = ProcessTable.status(of: record.pid, startedAt: record.startTime)
         {
             return status
         }
@@ -45,6 +45,7 @@ struct LocalProcess: Sendable {
         let lines = entries.map { "\($0.key)=\($0.value)" }.sorted() + [mark]
         let pid = try Spawn.detached(command, environment: lines, folder: folder, logFile: logFile)
         guard let status = ProcessTable.status(of: pid) else {
+            waitpid(pid, nil, WNOHANG)
             throw DeployError(.notStarted, name, "\(program) ended at once; see \(logFile)")
         }
         try record(status)
@@ -63,7 +64,7 @@ struct LocalProcess: Sendable {
 
     private func isGone(_ status: ProcessStatus, within time: Duration, _ clock: any WallClock) async throws -> Bool {
         let end = clock.now.addingTimeInterval(time / .seconds(1))
-        while ProcessTable.status(of: status.pid)?.startTime == status.startTime {
+        while ProcessTable.status(of: status.pid, startedAt: status.startTime) != nil {
             guard clock.now < end else { return false }
             try await clock.sleep(for: .milliseconds(20))
         }

@@ -30,14 +30,23 @@ struct ProcessStatus: Hashable, Sendable {
 
 /// Reads `/proc`. Short calls that do not block.
 enum ProcessTable {
-    /// - Returns: nil if there is no such process, or it has ended. An ended child of ours is collected.
+    /// - Returns: nil if there is no such process, or it has ended.
     static func status(of pid: Int32) -> ProcessStatus? {
-        guard let bytes = contents(of: "/proc/\(pid)/stat", atMost: 4 << 10),
-            let status = ProcessStatus(pid: pid, stat: bytes)
-        else { return nil }
+        guard let status = entry(pid), !status.isZombie else { return nil }
+        return status
+    }
+
+    /// The process with that number and that start. Once it has ended it is collected, if it was a child of ours: only
+    /// this very one, since others' children are theirs to wait for.
+    static func status(of pid: Int32, startedAt startTime: UInt64) -> ProcessStatus? {
+        guard let status = entry(pid), status.startTime == startTime else { return nil }
         guard status.isZombie else { return status }
         if status.parent == getpid() { waitpid(pid, nil, WNOHANG) }
         return nil
+    }
+
+    private static func entry(_ pid: Int32) -> ProcessStatus? {
+        contents(of: "/proc/\(pid)/stat", atMost: 4 << 10).flatMap { ProcessStatus(pid: pid, stat: $0) }
     }
 
     /// The leader of a session whose environment holds exactly `entry` (`NAME=value`).

@@ -66,6 +66,16 @@ struct LocalProcessTests {
         }
     }
 
+    @Test("the search for a process leaves the ended children of others to those who wait for them")
+    func leavesOthersChildren() async throws {
+        try await withFolder { folder in
+            let other = try Spawn.detached(["/bin/true"], environment: [], folder: folder, logFile: "\(folder)/log")
+            while ProcessTable.status(of: other) != nil { sched_yield() }
+            #expect(LocalProcess(name: "api", runFolder: folder, logFile: "\(folder)/api.log").find() == nil)
+            #expect(waitpid(other, nil, 0) == other)
+        }
+    }
+
     @Test("a program that is not there is named")
     func missingProgram() async throws {
         try await withFolder { folder in
