@@ -109,7 +109,11 @@ struct RunAnswer: Encodable {
             case .active, .failed: "\(step.name) \(step.state.rawValue)"
             }
         }
-        rows.append(["  steps", times.joined(separator: ", ")])
+        // Five to a line: a hundred columns hold them.
+        for start in stride(from: 0, to: times.count, by: 5) {
+            let line = times[start..<min(start + 5, times.count)].joined(separator: ", ")
+            rows.append([start == 0 ? "  steps" : "", line])
+        }
         var lines = [title, Text.table(rows)]
         if let error, let code { lines.append("  FAILED  \(Text.safe(error)) [\(code.rawValue)]") }
         if let advice { lines.append("  next    \(advice)") }
