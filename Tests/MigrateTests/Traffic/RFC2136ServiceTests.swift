@@ -18,10 +18,11 @@ struct RFC2136ServiceTests {
         let file = try #require(keyFile)
         let text = try key ?? String(contentsOfFile: file, encoding: .utf8)
         let settings = try RFC2136Switch.Settings(server: try #require(server), zone: zone, key: Secret(text))
-        // Patient: other tests may hold the cooperative pool for seconds.
-        let patient = DNSClient(server: settings.server, deadline: .seconds(60))
-        return RFC2136Switch(settings, clock: SystemClock(), exchange: exchange ?? patient)
+        return RFC2136Switch(settings, clock: SystemClock(), exchange: try exchange ?? patient())
     }
+
+    /// Other tests may hold the cooperative pool for seconds.
+    private func patient() throws -> DNSClient { DNSClient(server: try address(), deadline: .seconds(60)) }
 
     private func address() throws -> DNSServer {
         let text = try #require(server)
@@ -84,7 +85,7 @@ struct RFC2136ServiceTests {
         #expect(error?.reason == .notOurs && error?.message.contains("\(theirs)") == true)
 
         // Reads answer from memory as they were; the server has moved on since.
-        let stale = StaleReads(live: DNSClient(server: try address()))
+        let stale = StaleReads(live: try patient())
         let late = try self.traffic(exchange: stale)
         let own = "x\(domain)"
         _ = try await traffic.switchOver(own, from: record([]), to: ["127.0.0.11"], owner: owner(1), ttlSeconds: 5)
@@ -102,7 +103,7 @@ struct RFC2136ServiceTests {
 
     @Test("an answer lost on the way is settled by reading")
     func lostAnswer() async throws {
-        let losing = StaleReads(live: DNSClient(server: try address()))
+        let losing = StaleReads(live: try patient())
         losing.losesAnswer = true
         let outcome = try await traffic(exchange: losing).switchOver(
             domain, from: record([]), to: ["127.0.0.12"], owner: owner(1), ttlSeconds: 5)
