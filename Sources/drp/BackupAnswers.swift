@@ -244,6 +244,9 @@ struct VerifyAnswer: Answer {
                         : "backups that suffer: \(problem.backups.map(String.init).joined(separator: ", "))"
                     return "          \(Text.safe(problem.subject)): \(Text.safe(problem.text)) (\(suffer))"
                 }
+                + report.unusedEpochs.map {
+                    "          epoch \($0) is in the store and not among our keys; nothing of ours uses it"
+                }
         }.joined(separator: "\n")
     }
 }

@@ -59,6 +59,8 @@ struct Composition: Sendable {
         BackupJob(fleet: fleet, journal: journal, clock: clock, resolver: resolver, open: Self.openStore)
     }
 
+    var clientKeys: ClientKeys { ClientKeys(fleet: fleet, journal: journal, clock: clock, open: Self.openStore) }
+
     /// - Parameter say: is called with what runs do, step by step.
     func engine(_ say: @escaping @Sendable (RunProgress) -> Void) async throws -> RunEngine {
         RunEngine(journal: journal, catalog: try await stepWorld().catalog, clock: clock, progress: say)

@@ -5,11 +5,19 @@ internal import Synchronization
 
 extension Repository {
     /// Opens content: what a restore reads from.
-    package func reader(_ root: RootKey) async throws -> BackupReader {
-        guard root.client == keys.client, root.epoch == keys.epoch else {
-            throw RepositoryError(.foreign, "the repository of \(keys.name)", cause: "the root key is of \(root.name)")
+    /// - Parameter roots: of all epochs that will be read.
+    package func reader(_ roots: [RootKey]) async throws -> BackupReader {
+        var openers: [Int: BackupReader.Opener] = [:]
+        for root in roots {
+            guard root.client == keys.client, let keys = keys.of(epoch: root.epoch) else {
+                throw RepositoryError(
+                    .foreign, "the repository of \(keys.name)",
+                    cause: "the root key is of \(root.name), epoch \(root.epoch)")
+            }
+            openers[root.epoch] = BackupReader.Opener(
+                privateKey: try root.privateKey(), binding: keys.binding, ids: ChunkIDKey(keys.idKey))
         }
-        return BackupReader(self, catalog: try await ChunkCatalog.load(self), privateKey: try root.privateKey())
+        return BackupReader(self, catalog: try await ChunkCatalog.load(self), openers: openers)
     }
 }
 
@@ -20,34 +28,37 @@ package final class BackupReader: ChunkSource {
         var key: UInt16
     }
 
+    /// What opens the packs of one epoch.
+    struct Opener: Sendable {
+        var privateKey: Curve25519.KeyAgreement.PrivateKey
+        var binding: Binding
+        var ids: ChunkIDKey
+    }
+
     private let repository: Repository
     private let catalog: ChunkCatalog
-    private let privateKey: Curve25519.KeyAgreement.PrivateKey
-    private let ids: ChunkIDKey
+    private let openers: [Int: Opener]
     private let packKeys = Mutex<[KeyPlace: SymmetricKey]>([:])
 
-    init(_ repository: Repository, catalog: ChunkCatalog, privateKey: Curve25519.KeyAgreement.PrivateKey) {
+    init(_ repository: Repository, catalog: ChunkCatalog, openers: [Int: Opener]) {
         self.repository = repository
         self.catalog = catalog
-        self.privateKey = privateKey
-        ids = ChunkIDKey(repository.keys.idKey)
+        self.openers = openers
     }
 
     package func load(_ id: ChunkID, kind: ChunkKind) throws -> [UInt8] {
         let subject = "chunk \(id)"
-        guard let place = catalog.location(id) else {
-            throw RepositoryError(.damaged, subject, cause: "no readable pack holds it")
-        }
+        let (place, opener) = try find(id)
         guard place.kind == kind else { throw RepositoryError(.damaged, subject, cause: "it is of kind \(place.kind)") }
         let key = repository.layout.pack(catalog.packs[Int(place.pack)].name)
         let start = Int64(place.offset)
         let sealed = try OwnThread.wait { [store = repository.store] in
             try await store.read(key, range: start..<start + Int64(place.sealedLength))
         }
-        let packKey = try packKey(place, of: key)
+        let packKey = try packKey(place, opener, of: key)
         do {
             let box = try AES.GCM.SealedBox(combined: sealed)
-            let associated = repository.keys.binding.bytes(.chunk, Pack.chunkExtra(id, kind))
+            let associated = opener.binding.bytes(.chunk, Pack.chunkExtra(id, kind))
             return try AES.GCM.open(box, using: packKey, authenticating: associated).withUnsafeBytes {
                 try repository.compression.decompressed($0, length: Int(place.plainLength), subject: subject)
             }
@@ -59,18 +70,29 @@ package final class BackupReader: ChunkSource {
     }
 
     package func verifyID(_ id: ChunkID, kind: ChunkKind, hashes: [ContentHash]) throws {
-        guard ids.id(kind: kind, hashes: hashes) == id else {
+        guard try find(id).opener.ids.id(kind: kind, hashes: hashes) == id else {
             throw RepositoryError(.damaged, "chunk \(id)", cause: "its records are not those that its id names")
         }
     }
 
+    private func find(_ id: ChunkID) throws -> (place: ChunkCatalog.Location, opener: Opener) {
+        guard let place = catalog.location(id) else {
+            throw RepositoryError(.damaged, "chunk \(id)", cause: "no readable pack holds it")
+        }
+        let epoch = catalog.packs[Int(place.pack)].epoch
+        guard let opener = openers[epoch] else {
+            throw RepositoryError(.notRecipient, "chunk \(id)", cause: "it is of epoch \(epoch)")
+        }
+        return (place, opener)
+    }
+
     /// Opens each key of a pack once.
-    private func packKey(_ place: ChunkCatalog.Location, of pack: ObjectKey) throws -> SymmetricKey {
+    private func packKey(_ place: ChunkCatalog.Location, _ opener: Opener, of pack: ObjectKey) throws -> SymmetricKey {
         let keyPlace = KeyPlace(pack: place.pack, key: place.key)
         if let key = packKeys.withLock({ $0[keyPlace] }) { return key }
         let wrapped = catalog.packs[Int(place.pack)].keys[Int(place.key)]
         do {
-            let key = try KeyWrap.open(wrapped, with: privateKey, info: repository.keys.binding.bytes(.packKey))
+            let key = try KeyWrap.open(wrapped, with: opener.privateKey, info: opener.binding.bytes(.packKey))
             packKeys.withLock { $0[keyPlace] = key }
             return key
         } catch {

@@ -15,6 +15,7 @@ struct Binding: Sendable {
         case fingerprint = 8
         case card = 9
         case recipient = 10
+        case epoch = 11
     }
 
     var client: UUID

@@ -14,6 +14,7 @@ struct ChunkCatalog: Sendable {
 
     struct PackRecord: Sendable {
         var name: ContentHash
+        var epoch: Int
         var keys: [[UInt8]]
     }
 
@@ -46,8 +47,7 @@ struct ChunkCatalog: Sendable {
         }
         for (name, size) in uncovered.sorted(by: { $0.key < $1.key }) {
             do {
-                let trailer = try await repository.trailer(name, size: size)
-                catalog.add(StoredPack(name: name, size: size, trailer: trailer))
+                catalog.add(try await repository.storedPack(name, size: size))
             } catch let error as RepositoryError {
                 catalog.unusable[repository.layout.pack(name)] = error
             }
@@ -57,7 +57,7 @@ struct ChunkCatalog: Sendable {
 
     private mutating func add(_ pack: StoredPack) {
         let number = Int32(packs.count)
-        packs.append(PackRecord(name: pack.name, keys: pack.trailer.keys))
+        packs.append(PackRecord(name: pack.name, epoch: pack.epoch, keys: pack.trailer.keys))
         locations.reserveCapacity(locations.count + pack.trailer.entries.count)
         for entry in pack.trailer.entries {
             locations[entry.id] = Location(

@@ -59,7 +59,8 @@ final class PackUploader: Sendable {
     private static func store(_ pack: inout OpenPack, _ repository: Repository) throws -> StoredPack {
         let trailer = try pack.close(repository.documents)
         let name = ContentHash(hashing: pack.bytes)
-        let stored = StoredPack(name: name, size: Int64(pack.bytes.count), trailer: trailer)
+        let stored = StoredPack(
+            name: name, epoch: repository.keys.epoch, size: Int64(pack.bytes.count), trailer: trailer)
         let (store, key) = (repository.store, repository.layout.pack(name))
         try OwnThread.wait { [bytes = pack.bytes] in
             do throws(StoreError) {

@@ -10,8 +10,7 @@ package struct Repository: Sendable {
     let documents: SealedDocument
 
     /// Opens the client's repository.
-    /// - Throws: `RepositoryError.missing` if there is none, `.foreign` if it is of another client or epoch or of a
-    ///   newer format, `.damaged` if its card is; `StoreError`.
+    /// - Throws: `RepositoryError.missing` if there is none, `.foreign` if it is of another client or of a newer format, `.damaged` if its card is; `StoreError`.
     package init(store: any ObjectStore, keys: WriterKeys) async throws {
         self.init(unchecked: store, keys: keys)
         try await checkCard()
@@ -23,23 +22,6 @@ package struct Repository: Sendable {
         self.keys = keys
         layout = RepositoryLayout(client: keys.client)
         documents = SealedDocument(keys: keys, compression: compression)
-    }
-
-    /// Makes the client's repository: the root key wrapped to each recipient, then the card. May be called again,
-    /// also after a crash: what is there stays.
-    package static func initialize(
-        store: any ObjectStore, root: RootKey, recipients: [Recipient], created: Date
-    ) async throws -> Repository {
-        let repository = Self(unchecked: store, keys: try root.writerKeys())
-        for recipient in recipients {
-            let key = repository.layout.wrap(epoch: root.epoch, recipient)
-            try await repository.putOnce(key, try root.wrap(to: recipient))
-        }
-        let card = RepositoryCard(keys: repository.keys, created: created.formatted(.iso8601))
-        try await repository.putOnce(repository.layout.card, try card.encoded())
-        try await repository.checkCard()
-        for recipient in recipients { try await repository.checkWrap(recipient) }
-        return repository
     }
 
     /// The cards of all repositories in a store; a folder without a readable one is left out.
@@ -59,39 +41,6 @@ package struct Repository: Sendable {
             }
         }
         return cards
-    }
-
-    /// Opens a repository with nothing but an identity: what a new machine has after a fire.
-    /// - Throws: as `init`, and `.notRecipient` if the root key is not wrapped to this identity.
-    package static func open(
-        store: any ObjectStore, client: UUID, identity: RecoveryIdentity
-    ) async throws -> (repository: Repository, root: RootKey) {
-        let layout = RepositoryLayout(client: client)
-        let card = try await readCard(store, layout.card)
-        guard card.client == client else {
-            throw RepositoryError(.foreign, "\(layout.card)", cause: "it is of client \(card.client)")
-        }
-        let wrapped: [UInt8]
-        do throws(StoreError) {
-            wrapped = try await store.read(layout.wrap(epoch: card.epoch, identity.recipient))
-        } catch {
-            guard error.reason == .missing else { throw error }
-            throw RepositoryError(
-                .notRecipient, "the repository of \(card.name)", cause: "\(identity.recipient) is no recipient of it")
-        }
-        let root = try RootKey.open(
-            wrapped, client: client, name: card.name, epoch: card.epoch, identity: identity)
-        return (try await Repository(store: store, keys: try root.writerKeys()), root)
-    }
-
-    /// Opens the root key of this repository.
-    package func rootKey(_ identity: RecoveryIdentity) async throws -> RootKey {
-        let root = try await Self.open(store: store, client: keys.client, identity: identity).root
-        guard try root.writerKeys().fingerprint == keys.fingerprint else {
-            throw RepositoryError(
-                .foreign, "the repository of \(keys.name)", cause: "its fingerprint is not that of the keys")
-        }
-        return root
     }
 
     /// All backups, oldest first, and those that cannot be read.
@@ -131,14 +80,14 @@ package struct Repository: Sendable {
 
     func open(_ sealed: [UInt8], number: Int) throws -> Manifest {
         let subject = "backup \(number) of \(keys.name)"
-        let plain = try documents.open(sealed[...], as: .manifest, Self.extra(number), subject: subject)
+        let opened = try documents.open(sealed[...], as: .manifest, Self.extra(number), subject: subject)
         let manifest: Manifest
         do {
-            manifest = try Manifest.decode(plain)
+            manifest = try Manifest.decode(opened.plain)
         } catch {
             throw RepositoryError(.damaged, subject, cause: "its manifest does not decode")
         }
-        guard manifest.format == Manifest.currentFormat, manifest.client == keys.client, manifest.epoch == keys.epoch,
+        guard manifest.format == Manifest.currentFormat, manifest.client == keys.client, manifest.epoch == opened.epoch,
             manifest.number == number
         else {
             throw RepositoryError(.foreign, subject, cause: "its manifest is of \(manifest.name), \(manifest.client)")
@@ -155,37 +104,42 @@ package struct Repository: Sendable {
         guard layout.indexName(key) == ContentHash(hashing: sealed) else {
             throw RepositoryError(.damaged, "\(key)", cause: "its bytes do not have its name's hash")
         }
-        return try PackIndex(try documents.open(sealed[...], as: .index, subject: "\(key)"), subject: "\(key)")
+        return try PackIndex(try documents.open(sealed[...], as: .index, subject: "\(key)").plain, subject: "\(key)")
     }
 
     /// Reads a pack's trailer from its end.
-    func trailer(_ name: ContentHash, size: Int64) async throws -> PackTrailer {
+    func storedPack(_ name: ContentHash, size: Int64) async throws -> StoredPack {
         let key = layout.pack(name)
         guard size >= Int64(Pack.footerLength) else {
             throw RepositoryError(.damaged, "\(key)", cause: "\(size) bytes")
         }
         let footer = try await store.read(key, range: size - Int64(Pack.footerLength)..<size)
         let range = try Pack.trailerRange(footer: footer[...], size: size, subject: "\(key)")
-        return try openTrailer(try await store.read(key, range: range)[...], content: range.lowerBound, key)
+        return try storedPack(
+            name, size: size, trailer: try await store.read(key, range: range)[...], at: range.lowerBound)
     }
 
-    func openTrailer(_ sealed: ArraySlice<UInt8>, content: Int64, _ key: ObjectKey) throws(RepositoryError)
-        -> PackTrailer
+    /// - Parameters:
+    ///   - sealed: the trailer.
+    ///   - content: how many bytes of the pack are before it.
+    func storedPack(_ name: ContentHash, size: Int64, trailer sealed: ArraySlice<UInt8>, at content: Int64)
+        throws(RepositoryError) -> StoredPack
     {
-        let plain = try documents.open(sealed, as: .trailer, Pack.trailerExtra(content: content), subject: "\(key)")
-        return try PackTrailer(plain[...], content: content, subject: "\(key)")
+        let subject = "\(layout.pack(name))"
+        let opened = try documents.open(sealed, as: .trailer, Pack.trailerExtra(content: content), subject: subject)
+        return StoredPack(
+            name: name, epoch: opened.epoch, size: size,
+            trailer: try PackTrailer(opened.plain[...], content: content, subject: subject))
     }
 
+    /// Proves that card and epochs are those of the keys.
     func checkCard() async throws {
-        try await Self.readCard(store, layout.card).check(keys, subject: "\(layout.card)")
+        let card = try await Self.readCard(store, layout.card)
+        try card.check(keys, subject: "\(layout.card)")
+        for epoch in keys.all where epoch.epoch != card.epoch { try await checkLink(epoch, earlier: keys.all) }
     }
 
-    private func checkWrap(_ recipient: Recipient) async throws {
-        let wrapped = try await store.read(layout.wrap(epoch: keys.epoch, recipient))
-        try WrappedRoot.check(wrapped, recipient: recipient, keys: keys)
-    }
-
-    private static func readCard(_ store: any ObjectStore, _ key: ObjectKey) async throws -> RepositoryCard {
+    static func readCard(_ store: any ObjectStore, _ key: ObjectKey) async throws -> RepositoryCard {
         do {
             return try RepositoryCard(try await store.read(key), subject: "\(key)")
         } catch let error as StoreError where error.reason == .missing {
@@ -193,7 +147,7 @@ package struct Repository: Sendable {
         }
     }
 
-    private func putOnce(_ key: ObjectKey, _ bytes: [UInt8]) async throws(StoreError) {
+    func putOnce(_ key: ObjectKey, _ bytes: [UInt8]) async throws(StoreError) {
         do {
             try await store.put(key, bytes, .createOnly)
         } catch  where error.reason == .alreadyThere {

@@ -49,15 +49,16 @@ package struct RepositoryCard: Codable, Sendable, Equatable {
         return Array(try encoder.encode(self)) + [0x0a]
     }
 
-    /// - Throws: `.foreign` unless these are the keys of the card's client and epoch; `.damaged` for a wrong mark.
+    /// - Throws: `.foreign` unless these are the keys of the card's client, its epoch among them; `.damaged` for a wrong
+    ///   mark.
     func check(_ keys: WriterKeys, subject: String) throws(RepositoryError) {
-        guard client == keys.client, name == keys.name, epoch == keys.epoch else {
+        guard client == keys.client, name == keys.name, let maker = keys.of(epoch: epoch) else {
             throw RepositoryError(
                 .foreign, subject,
                 cause: "it is of \(name), \(client), epoch \(epoch); the keys are of \(keys.name), "
                     + "\(keys.client), epoch \(keys.epoch)")
         }
-        guard mark == Self.mark(keys, created: created) else {
+        guard mark == Self.mark(maker, created: created) else {
             throw RepositoryError(.damaged, subject, cause: "the mark of its writer is wrong")
         }
     }

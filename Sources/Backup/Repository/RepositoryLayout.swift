@@ -11,9 +11,12 @@ struct RepositoryLayout: Sendable {
     var packs: ObjectKey { root.appending("packs") }
     var indexes: ObjectKey { root.appending("indexes") }
     var backups: ObjectKey { root.appending("backups") }
+    var wraps: ObjectKey { root.appending("keys") }
+    var epochs: ObjectKey { root.appending("epochs") }
 
-    func wraps(epoch: Int) -> ObjectKey { root.appending("keys").appending("\(epoch)") }
+    func wraps(epoch: Int) -> ObjectKey { wraps.appending("\(epoch)") }
     func wrap(epoch: Int, _ recipient: Recipient) -> ObjectKey { wraps(epoch: epoch).appending("\(recipient)") }
+    func epoch(_ number: Int) -> ObjectKey { epochs.appending("\(number)") }
     func index(_ hash: ContentHash) -> ObjectKey { indexes.appending("\(hash)") }
 
     func pack(_ hash: ContentHash) -> ObjectKey {
@@ -24,6 +27,23 @@ struct RepositoryLayout: Sendable {
     func backup(_ number: Int) -> ObjectKey {
         let digits = String(number)
         return backups.appending(String(repeating: "0", count: max(0, 10 - digits.count)) + digits)
+    }
+
+    /// - Returns: nil if `key` is not the name of a wrapped root key.
+    func wrapEpoch(_ key: ObjectKey) -> Int? {
+        let parts = key.text.split(separator: "/")
+        guard parts.count == 4, let epoch = Int(parts[2]), (1...Int(UInt32.max)).contains(epoch),
+            wraps(epoch: epoch).appending(key.name) == key
+        else { return nil }
+        return epoch
+    }
+
+    /// - Returns: nil if `key` is not the name of an epoch's link.
+    func epochNumber(_ key: ObjectKey) -> Int? {
+        guard let number = Int(key.name), (1...Int(UInt32.max)).contains(number), epoch(number) == key else {
+            return nil
+        }
+        return number
     }
 
     /// - Returns: nil if `key` is not the name of a backup.

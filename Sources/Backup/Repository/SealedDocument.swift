@@ -16,45 +16,73 @@ struct DocumentHeader {
         return bytes
     }
 
-    /// - Throws: `.foreign` for a newer format or another epoch, `.damaged` for anything else.
-    func check(_ object: ArraySlice<UInt8>, subject: String) throws(RepositoryError) {
+    init(letter: UInt8, epoch: Int) {
+        self.letter = letter
+        self.epoch = epoch
+    }
+
+    /// Reads the header of an object that must be of one kind.
+    /// - Throws: `.foreign` for a newer format, `.damaged` for anything else.
+    init(_ object: ArraySlice<UInt8>, letter: UInt8, subject: String) throws(RepositoryError) {
+        self.letter = letter
         var reader = SliceReader(object, subject: subject)
-        guard Array(try reader.take(4)) == Array(bytes.prefix(4)) else {
+        guard Array(try reader.take(4)) == Array("DRP".utf8) + [letter] else {
             throw RepositoryError(.damaged, subject, cause: "it does not begin as such an object does")
         }
         let format = try reader.number(UInt16.self)
         guard format == UInt16(Manifest.currentFormat) else {
             throw RepositoryError(.foreign, subject, cause: "its format \(format) is newer than this program")
         }
-        let other = try reader.number(UInt32.self)
-        guard other == UInt32(epoch) else {
-            throw RepositoryError(.foreign, subject, cause: "it is of epoch \(other), the keys are of \(epoch)")
+        epoch = Int(try reader.number(UInt32.self))
+    }
+
+    /// - Throws: as above, and `.foreign` for another epoch.
+    func check(_ object: ArraySlice<UInt8>, subject: String) throws(RepositoryError) {
+        let other = try Self(object, letter: letter, subject: subject).epoch
+        guard other == epoch else {
+            throw RepositoryError(.foreign, subject, cause: "it is of epoch \(other), not of \(epoch)")
         }
     }
 }
 
 /// Trailers, indexes and manifests: header, nonce (12 random bytes), then zstd under AES-256-GCM with the
-/// catalog key, tag (16) last. The binding of the purpose is the associated data.
+/// catalog key, tag (16) last. The binding of the purpose is the associated data. Sealed under the newest epoch, opened
+/// under that of the header.
 struct SealedDocument: Sendable {
     static let overhead = DocumentHeader.length + 12 + 16
     /// Plain bytes of one document at most.
     private static let limit = 512 << 20
 
-    private let binding: Binding
-    private let key: SymmetricKey
+    private struct EpochKey {
+        var binding: Binding
+        var key: SymmetricKey
+    }
+
+    /// An opened document, and the epoch whose keys opened it.
+    struct Opened {
+        var plain: [UInt8]
+        var epoch: Int
+    }
+
+    private let newest: EpochKey
+    private let epochs: [Int: EpochKey]
     private let compression: Compression
 
     init(keys: WriterKeys, compression: Compression) {
-        binding = keys.binding
-        key = keys.catalogKey.withBytes { SymmetricKey(data: $0) }
+        func key(_ keys: WriterKeys) -> EpochKey {
+            EpochKey(binding: keys.binding, key: keys.catalogKey.withBytes { SymmetricKey(data: $0) })
+        }
+        newest = key(keys)
+        epochs = Dictionary(uniqueKeysWithValues: keys.all.map { ($0.epoch, key($0)) })
         self.compression = compression
     }
 
     func seal(_ plain: [UInt8], as purpose: Binding.Purpose, _ extra: [UInt8] = []) throws -> [UInt8] {
         try plain.withUnsafeBytes { plain in
             try compression.compressed(plain) { frame in
-                let box = try AES.GCM.seal(frame, using: key, authenticating: binding.bytes(purpose, extra))
-                var sealed = DocumentHeader(letter: purpose.letter, epoch: binding.epoch).bytes
+                let box = try AES.GCM.seal(
+                    frame, using: newest.key, authenticating: newest.binding.bytes(purpose, extra))
+                var sealed = DocumentHeader(letter: purpose.letter, epoch: newest.binding.epoch).bytes
                 sealed.append(contentsOf: box.nonce)
                 sealed.append(contentsOf: box.ciphertext)
                 sealed.append(contentsOf: box.tag)
@@ -65,17 +93,22 @@ struct SealedDocument: Sendable {
 
     func open(
         _ sealed: ArraySlice<UInt8>, as purpose: Binding.Purpose, _ extra: [UInt8] = [], subject: String
-    ) throws(RepositoryError) -> [UInt8] {
-        try DocumentHeader(letter: purpose.letter, epoch: binding.epoch).check(sealed, subject: subject)
+    ) throws(RepositoryError) -> Opened {
+        let epoch = try DocumentHeader(sealed, letter: purpose.letter, subject: subject).epoch
+        guard let sealer = epochs[epoch] else {
+            throw RepositoryError(.foreign, subject, cause: "it is of epoch \(epoch), whose keys are not here")
+        }
         do {
             let box = try AES.GCM.SealedBox(combined: sealed.dropFirst(DocumentHeader.length))
-            let frame = try AES.GCM.open(box, using: key, authenticating: binding.bytes(purpose, extra))
-            return try frame.withUnsafeBytes { frame in
+            let frame = try AES.GCM.open(
+                box, using: sealer.key, authenticating: sealer.binding.bytes(purpose, extra))
+            let plain = try frame.withUnsafeBytes { frame in
                 guard let length = Compression.claimedLength(frame, limit: Self.limit) else {
                     throw RepositoryError(.damaged, subject, cause: "it is larger than \(ByteCount(Self.limit))")
                 }
                 return try compression.decompressed(frame, length: length, subject: subject)
             }
+            return Opened(plain: plain, epoch: epoch)
         } catch let error as RepositoryError {
             throw error
         } catch {
@@ -91,7 +124,7 @@ extension Binding.Purpose {
         case .trailer: UInt8(ascii: "T")
         case .index: UInt8(ascii: "I")
         case .manifest: UInt8(ascii: "M")
-        case .derivation, .rootKey, .packKey, .chunk, .fingerprint, .card, .recipient:
+        case .derivation, .rootKey, .packKey, .chunk, .fingerprint, .card, .recipient, .epoch:
             preconditionFailure("\(self) is no document")
         }
     }

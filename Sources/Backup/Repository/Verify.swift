@@ -19,6 +19,9 @@ package struct VerifyReport: Codable, Sendable {
     package var chunksRead = 0
     package var chunkBytesRead: Int64 = 0
     package var problems: [Problem] = []
+    /// Epochs in the store that the writer's keys do not know: half begun and left behind, or a stranger's. Nothing of
+    /// ours is sealed under them, so they are no damage.
+    package var unusedEpochs: [Int] = []
 
     package var isWhole: Bool { problems.isEmpty }
 
@@ -89,17 +92,20 @@ private struct Verification {
 
     mutating func checkKeys() async throws {
         try await check(layout.card) { try await $0.repository.checkCard() }
-        let wraps = try await repository.store.list(layout.wraps(epoch: repository.keys.epoch))
-        if wraps.isEmpty {
-            note("\(layout.wraps(epoch: repository.keys.epoch))", "the root key is wrapped to nobody", backups: [])
-        }
-        for wrap in wraps {
-            try await check(wrap.key) { this in
-                guard let recipient = Recipient(wrap.key.name) else {
-                    throw RepositoryError(.damaged, "\(wrap.key)", cause: "its name is no recipient")
+        // What is wrong with a link is told by the card's check above.
+        for epoch in repository.keys.all { seen.insert(layout.epoch(epoch.epoch)) }
+        for epoch in repository.keys.all {
+            let wraps = try await repository.store.list(layout.wraps(epoch: epoch.epoch))
+            if wraps.isEmpty {
+                note("\(layout.wraps(epoch: epoch.epoch))", "the root key is wrapped to nobody", backups: [])
+            }
+            for wrap in wraps {
+                try await check(wrap.key) { this in
+                    guard let recipient = Recipient(wrap.key.name) else {
+                        throw RepositoryError(.damaged, "\(wrap.key)", cause: "its name is no recipient")
+                    }
+                    try await this.repository.checkWrap(recipient, of: epoch)
                 }
-                let bytes = try await this.repository.store.read(wrap.key)
-                try WrappedRoot.check(bytes, recipient: recipient, keys: this.repository.keys)
             }
         }
     }
@@ -118,10 +124,11 @@ private struct Verification {
                 let size = Int64(bytes.count)
                 let range = try Pack.trailerRange(
                     footer: bytes.suffix(Pack.footerLength), size: size, subject: "\(object.key)")
-                let trailer = try this.repository.openTrailer(
-                    bytes[Int(range.lowerBound)..<Int(range.upperBound)], content: range.lowerBound, object.key)
-                this.good[name] = StoredPack(name: name, size: size, trailer: trailer)
-                for entry in trailer.entries { this.chunks[entry.id] = entry.kind }
+                let pack = try this.repository.storedPack(
+                    name, size: size, trailer: bytes[Int(range.lowerBound)..<Int(range.upperBound)],
+                    at: range.lowerBound)
+                this.good[name] = pack
+                for entry in pack.trailer.entries { this.chunks[entry.id] = entry.kind }
             }
         }
         report.chunks = chunks.count
@@ -174,8 +181,15 @@ private struct Verification {
 
     mutating func checkStrays() async throws {
         for object in try await repository.store.list(layout.root) where !seen.contains(object.key) {
+            if let epoch = layout.wrapEpoch(object.key) ?? layout.epochNumber(object.key),
+                repository.keys.of(epoch: epoch) == nil
+            {
+                if !report.unusedEpochs.contains(epoch) { report.unusedEpochs.append(epoch) }
+                continue
+            }
             note("\(object.key)", "no such object belongs to a repository", backups: [])
         }
+        report.unusedEpochs.sort()
     }
 
     /// Opens each chunk that a backup needs once, on two threads, then compares the manifests' digests.

@@ -10,6 +10,41 @@ package struct WriterKeys: Sendable, CustomStringConvertible {
     let publicKey: [UInt8]
     let idKey: Secret
     let catalogKey: Secret
+    /// Those of earlier epochs, oldest first, each without older ones of its own: to list, verify and prune what was
+    /// written under them.
+    package let older: [WriterKeys]
+
+    init(
+        client: UUID, name: ClientID, epoch: Int, publicKey: [UInt8], idKey: Secret, catalogKey: Secret,
+        older: [WriterKeys] = []
+    ) {
+        self.client = client
+        self.name = name
+        self.epoch = epoch
+        self.publicKey = publicKey
+        self.idKey = idKey
+        self.catalogKey = catalogKey
+        self.older = older
+    }
+
+    /// Of all epochs, oldest first.
+    package var all: [WriterKeys] { older + [self] }
+
+    package func of(epoch: Int) -> WriterKeys? { all.first { $0.epoch == epoch } }
+
+    /// These keys as the newest ones over `earlier`.
+    /// - Precondition: they are the same client's, and of a later epoch than all of `earlier`.
+    package func following(_ earlier: [WriterKeys]) -> WriterKeys {
+        precondition(earlier.allSatisfy { $0.client == client && $0.name == name && $0.epoch < epoch })
+        let alone = earlier.map {
+            WriterKeys(
+                client: client, name: name, epoch: $0.epoch, publicKey: $0.publicKey, idKey: $0.idKey,
+                catalogKey: $0.catalogKey)
+        }
+        return WriterKeys(
+            client: client, name: name, epoch: epoch, publicKey: publicKey, idKey: idKey, catalogKey: catalogKey,
+            older: alone.sorted { $0.epoch < $1.epoch })
+    }
 
     var binding: Binding { Binding(client: client, epoch: epoch) }
 
@@ -35,29 +70,38 @@ package struct WriterKeys: Sendable, CustomStringConvertible {
 /// Their file `<state>/keys/<client>`, 0600.
 extension WriterKeys {
     private struct Stored: Codable {
+        struct Epoch: Codable {
+            var epoch: Int
+            var publicKey: String
+            var idKey: String
+            var catalogKey: String
+            var fingerprint: String
+        }
+
         var format: Int
         var client: UUID
         var name: ClientID
-        var epoch: Int
-        var publicKey: String
-        var idKey: String
-        var catalogKey: String
-        var fingerprint: String
+        /// Oldest first.
+        var epochs: [Epoch]
     }
 
     /// - Parameter state: the state folder.
     package static func path(of client: ClientID, state: String) -> String { "\(state)/keys/\(client)" }
 
     /// Makes the file. Its folder must exist.
-    /// - Throws: `FileError.alreadyThere` if there is one.
-    package func write(to path: String) throws {
+    /// - Throws: `FileError.alreadyThere` if there is one and `rule` is `.createOnly`.
+    package func write(to path: String, _ rule: AtomicFile.Rule = .createOnly) throws {
         let stored = Stored(
-            format: Manifest.currentFormat, client: client, name: name, epoch: epoch, publicKey: Hex.encode(publicKey),
-            idKey: idKey.withBytes { Hex.encode($0) }, catalogKey: catalogKey.withBytes { Hex.encode($0) },
-            fingerprint: fingerprint)
+            format: Manifest.currentFormat, client: client, name: name,
+            epochs: all.map { keys in
+                Stored.Epoch(
+                    epoch: keys.epoch, publicKey: Hex.encode(keys.publicKey),
+                    idKey: keys.idKey.withBytes { Hex.encode($0) },
+                    catalogKey: keys.catalogKey.withBytes { Hex.encode($0) }, fingerprint: keys.fingerprint)
+            })
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        try AtomicFile.write(path, Array(try encoder.encode(stored)) + [0x0a], mode: 0o600, .createOnly)
+        try AtomicFile.write(path, Array(try encoder.encode(stored)) + [0x0a], mode: 0o600, rule)
     }
 
     /// The keys of one client; keys of another one in its file would read and write the other's backups.
@@ -84,18 +128,25 @@ extension WriterKeys {
         guard let stored = decoded else {
             throw WriterKeysError(path: path, isMissing: false, cause: "it is no such JSON")
         }
-        guard stored.format == Manifest.currentFormat, (1...Int(UInt32.max)).contains(stored.epoch),
-            let publicKey = Hex.decode(stored.publicKey), publicKey.count == 32,
-            let idKey = Hex.decode(stored.idKey), idKey.count == 32,
-            let catalogKey = Hex.decode(stored.catalogKey), catalogKey.count == 32
-        else { throw WriterKeysError(path: path, isMissing: false, cause: "a field is out of its range") }
-        let keys = Self(
-            client: stored.client, name: stored.name, epoch: stored.epoch, publicKey: publicKey, idKey: Secret(idKey),
-            catalogKey: Secret(catalogKey))
-        guard keys.fingerprint == stored.fingerprint else {
-            throw WriterKeysError(path: path, isMissing: false, cause: "its fingerprint does not fit its keys")
+        guard stored.format == Manifest.currentFormat, !stored.epochs.isEmpty else {
+            throw WriterKeysError(path: path, isMissing: false, cause: "a field is out of its range")
         }
-        return keys
+        var epochs: [WriterKeys] = []
+        for epoch in stored.epochs {
+            guard epoch.epoch > epochs.last?.epoch ?? 0, epoch.epoch <= Int(UInt32.max),
+                let publicKey = Hex.decode(epoch.publicKey), publicKey.count == 32,
+                let idKey = Hex.decode(epoch.idKey), idKey.count == 32,
+                let catalogKey = Hex.decode(epoch.catalogKey), catalogKey.count == 32
+            else { throw WriterKeysError(path: path, isMissing: false, cause: "a field is out of its range") }
+            let keys = Self(
+                client: stored.client, name: stored.name, epoch: epoch.epoch, publicKey: publicKey,
+                idKey: Secret(idKey), catalogKey: Secret(catalogKey))
+            guard keys.fingerprint == epoch.fingerprint else {
+                throw WriterKeysError(path: path, isMissing: false, cause: "its fingerprint does not fit its keys")
+            }
+            epochs.append(keys)
+        }
+        return epochs[epochs.endIndex - 1].following(epochs.dropLast())
     }
 }
 

@@ -141,7 +141,7 @@ extension StepWorld {
         guard let identity else {
             throw StepError(context, .identity, "opening a backup needs a recovery identity")
         }
-        return try await backup.repository.reader(try await backup.repository.rootKey(identity))
+        return try await backup.repository.reader(try await backup.repository.rootKeys(identity))
     }
 
     func deployment(_ context: StepContext) throws -> Deployment {

@@ -206,7 +206,7 @@ extension Composition {
             store: store, keys: keys,
             reader: {
                 let repository = try await Repository(store: store, keys: keys)
-                return try await repository.reader(try await repository.rootKey(identity))
+                return try await repository.reader(try await repository.rootKeys(identity))
             }, progress: progress)
     }
 }

@@ -5,13 +5,16 @@ internal import Foundation
 
 struct KeysCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "keys", abstract: "Make the keys of backups.",
+        commandName: "keys", abstract: "The keys of backups: make, show, share, rotate, verify.",
         discussion: """
             Examples:
               drp keys init --identity recovery.key
               drp keys init acme
+              drp keys show
+              drp keys rotate acme
+              drp keys verify --identity recovery.key
             """,
-        subcommands: [Init.self])
+        subcommands: [Init.self, Show.self, Add.self, Remove.self, Rotate.self, Verify.self])
 
     struct Init: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -51,7 +54,11 @@ struct KeysCommands: AsyncParsableCommand {
                 let composition = try await common.composition()
                 var answer = ClientKeysAnswer()
                 for client in try composition.clients(clients) {
-                    do { answer.keys.append(try await composition.makeKeys(client)) } catch {
+                    do {
+                        let isNew = try await composition.clientKeys.make(client)
+                        let keys = try composition.keys(of: client)
+                        answer.keys.append(.init(keys, isNew: isNew, stores: composition.fleet.stores(of: client)))
+                    } catch {
                         if clients.count == 1 { throw error }
                         answer.problems.append(BackupProblem(client: client.id, store: nil, error))
                     }
@@ -95,6 +102,15 @@ struct ClientKeysAnswer: Answer {
         var fingerprint: String
         var isNew: Bool
         var stores: [StoreName]
+
+        init(_ keys: WriterKeys, isNew: Bool, stores: [StoreSettings]) {
+            client = keys.name
+            uuid = keys.client
+            epoch = keys.epoch
+            fingerprint = keys.fingerprint
+            self.isNew = isNew
+            self.stores = stores.map(\.name)
+        }
     }
 
     var keys: [Keys] = []
@@ -117,49 +133,5 @@ struct ClientKeysAnswer: Answer {
                 "Write the fingerprints down beside the recovery identity: they tell our keys from somebody else's.",
             ] : []
         return (table + problems.map(\.text) + advice).joined(separator: "\n")
-    }
-}
-
-extension Composition {
-    /// Makes a client's keys and its repository in every store of its policy. What is there stays.
-    ///
-    /// The stores come first and the writer's file last: a crash leaves a repository that nobody writes to, and the next call
-    /// makes another with a new uuid. Once the writer's file is there, keys are never made again.
-    fileprivate func makeKeys(_ client: Client) async throws -> ClientKeysAnswer.Keys {
-        let path = WriterKeys.path(of: client.id, state: fleet.state)
-        let stores = fleet.stores(of: client)
-        if FileManager.default.fileExists(atPath: path) {
-            let keys = try WriterKeys.read(of: client.id, state: fleet.state)
-            return .init(
-                client: client.id, uuid: keys.client, epoch: keys.epoch, fingerprint: keys.fingerprint, isNew: false,
-                stores: stores.map(\.name))
-        }
-        let recipients = try fleet.recovery.map { text in
-            guard let recipient = Recipient(text) else {
-                throw UsageError(
-                    "'\(text)' in `recovery` is no recipient", advice: ErrorCode.fleetInvalid.advice,
-                    code: .fleetInvalid)
-            }
-            return recipient
-        }
-        let root = RootKey.generate(client: UUID(), name: client.id)
-        for settings in stores {
-            _ = try await Repository.initialize(
-                store: try Self.openStore(settings), root: root, recipients: recipients, created: clock.now)
-        }
-        let keys = try root.writerKeys()
-        try FileManager.default.createDirectory(
-            atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true,
-            attributes: [.posixPermissions: 0o700])
-        try keys.write(to: path)
-        try await journal.append(
-            event: "keys.made", client: client.id,
-            payload: [
-                "uuid": .text(keys.client.uuidString.lowercased()), "epoch": .integer(Int64(keys.epoch)),
-                "fingerprint": .text(keys.fingerprint),
-            ])
-        return .init(
-            client: client.id, uuid: keys.client, epoch: keys.epoch, fingerprint: keys.fingerprint, isNew: true,
-            stores: stores.map(\.name))
     }
 }

@@ -60,7 +60,7 @@ struct RestoreCommands: AsyncParsableCommand {
             guard let identity = composition.identity else {
                 throw UsageError("no identity", advice: "Give --identity FILE.")
             }
-            let reader = try await found.repository.reader(try await found.repository.rootKey(identity))
+            let reader = try await found.repository.reader(try await found.repository.rootKeys(identity))
             let databases = try await ClientDatabases(services, side: .target, resolver: composition.resolver)
             return Prepared(
                 found: found,

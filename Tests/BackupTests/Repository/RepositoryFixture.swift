@@ -36,7 +36,7 @@ struct RepositoryFixture {
         return try await Repository.verify(
             store: store, keys: keys,
             reader: {
-                try await Repository(store: store, keys: keys).reader(root)
+                try await Repository(store: store, keys: keys).reader([root])
             })
     }
 

@@ -15,7 +15,7 @@ import Testing
             store: fixture.store, client: fixture.keys.client, identity: fixture.identity)
         #expect(try await opened.repository.latest() == manifest)
         #expect(try await opened.repository.manifest(1) == manifest)
-        let reader = try await opened.repository.reader(opened.root)
+        let reader = try await opened.repository.reader(opened.roots)
         let ids = try #require(manifest.mongo).collections[0].chunks
         for (id, chunk) in zip(ids, chunks) {
             let bytes = try await OwnThread.run("test") { try reader.load(id, kind: .documents) }
@@ -131,7 +131,7 @@ import Testing
             var changed = bytes
             changed[position] ^= 4
             store[pack] = changed
-            let reader = try await fixture.repository.reader(fixture.root)
+            let reader = try await fixture.repository.reader([fixture.root])
             await #expect(throws: RepositoryError.self) {
                 try await OwnThread.run("test") { try reader.load(id, kind: .documents) }
             }
@@ -190,18 +190,18 @@ import Testing
         await #expect(throws: RepositoryError.self) {
             try await Repository.open(store: store, client: blue.keys.client, identity: acme.identity)
         }
-        await #expect(throws: RepositoryError.self) { try await blue.repository.reader(acme.root) }
+        await #expect(throws: RepositoryError.self) { try await blue.repository.reader([acme.root]) }
     }
 
     @Test("an identity that is no recipient opens nothing, and says so")
     func wrongIdentity() async throws {
         let fixture = try await RepositoryFixture()
         let error = await #expect(throws: RepositoryError.self) {
-            try await fixture.repository.rootKey(RecoveryIdentity.generate())
+            try await fixture.repository.rootKeys(RecoveryIdentity.generate())
         }
         #expect(error?.reason == .notRecipient)
         #expect(error?.code == .identityInvalid)
-        #expect(try await fixture.repository.rootKey(fixture.identity).client == fixture.keys.client)
+        #expect(try await fixture.repository.rootKeys(fixture.identity).map(\.client) == [fixture.keys.client])
     }
 
     @Test("a store without the repository, or with one of a newer format, is refused by name")

@@ -110,7 +110,7 @@ import Testing
         let again = FolderStore(root: store.root)
         let card = try #require(try await Repository.clients(in: again).first)
         let opened = try await Repository.open(store: again, client: card.client, identity: fixture.identity)
-        let reader = try await opened.repository.reader(opened.root)
+        let reader = try await opened.repository.reader(opened.roots)
         let id = try #require(manifest.mongo).collections[0].chunks[2]
         #expect(try await OwnThread.run("test") { try reader.load(id, kind: .documents) } == chunks[2].bytes)
         let report = try await fixture.verify()
