@@ -5,34 +5,55 @@ import Synchronization
 @testable import Backup
 @testable import DRPKit
 
-/// What the machine can do without drp's own work, over the same data and in the same run: for `script/bench`.
+/// Measures for `script/bench`: what the machine can do without drp's own work, over the same data and in the same run,
+/// and what parts of drp do.
 ///
-///     Benchmarks SOURCE-URI-FILE TARGET-URI-FILE
+///     Benchmarks mongo SOURCE-URI-FILE TARGET-URI-FILE
+///     Benchmarks vault SOURCE-URI-FILE FOLDER THREADS
+///     Benchmarks chunks FOLDER COUNT
+///     Benchmarks open FOLDER
 ///
 /// Prints a JSON line a measurement: name, seconds, bytes, CPU seconds of this process.
 @main
 struct Baselines {
     static func main() async throws {
-        let files = CommandLine.arguments.dropFirst()
-        guard files.count == 2 else {
-            FileHandle.standardError.write(Data("usage: Benchmarks SOURCE-URI-FILE TARGET-URI-FILE\n".utf8))
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        switch (arguments.first, arguments.count) {
+        case ("mongo", 3): try await mongo(try settings(arguments[1]), try settings(arguments[2]))
+        case ("vault", 4):
+            try await Vault.measure(try settings(arguments[1]), folder: arguments[2], threads: Int(arguments[3]) ?? 1)
+        case ("chunks", 3): try await Vault.fill(arguments[1], chunks: Int(arguments[2]) ?? 0)
+        case ("open", 2): try await Vault.open(arguments[1])
+        default:
+            FileHandle.standardError.write(Data("Benchmarks: wrong use, see Baselines.swift\n".utf8))
             exit(2)
         }
-        let settings = try files.map { MongoSettings(uri: Secret(try String(contentsOfFile: $0, encoding: .utf8).trimmed)) }
-        let content = try await OwnThread.run("bench") { try Content.read(settings[0]) }
-        try await measure("read, two cursors", bytes: content.bytes) { try await content.readAgain(settings[0]) }
-        for threads in [1, 2] {
-            try await measure("zstd 3, \(threads) threads", bytes: content.bytes) { try await content.compress(threads) }
-        }
-        try await measure("insert by two writers, then indexes", bytes: content.bytes) { try await content.insert(settings[1]) }
     }
 
-    private static func measure(_ name: String, bytes: Int, _ body: @Sendable () async throws -> Void) async throws {
+    private static func settings(_ file: String) throws -> MongoSettings {
+        MongoSettings(uri: Secret(try String(contentsOfFile: file, encoding: .utf8).trimmed))
+    }
+
+    private static func mongo(_ source: MongoSettings, _ target: MongoSettings) async throws {
+        let content = try await OwnThread.run("bench") { try Content.read(source) }
+        try await measure("read, two cursors", bytes: content.bytes) { try await content.readAgain(source) }
+        for threads in [1, 2] {
+            try await measure("zstd 3, \(threads) threads", bytes: content.bytes) {
+                try await content.compress(threads)
+            }
+        }
+        try await measure("insert by two writers, then indexes", bytes: content.bytes) {
+            try await content.insert(target)
+        }
+    }
+
+    static func measure(_ name: String, bytes: Int, _ body: @Sendable () async throws -> Void) async throws {
         let cpu = cpuSeconds()
         let began = ContinuousClock.now
         try await body()
         let seconds = (ContinuousClock.now - began) / .seconds(1)
-        let line = "{\"name\": \"\(name)\", \"seconds\": \(seconds), \"bytes\": \(bytes), \"cpu\": \(cpuSeconds() - cpu)}\n"
+        let line =
+            "{\"name\": \"\(name)\", \"seconds\": \(seconds), \"bytes\": \(bytes), \"cpu\": \(cpuSeconds() - cpu)}\n"
         FileHandle.standardOutput.write(Data(line.utf8))
     }
 
@@ -45,7 +66,7 @@ struct Baselines {
 }
 
 /// All documents of a server in memory, in chunks of about 1 MiB.
-private struct Content: Sendable {
+struct Content: Sendable {
     struct Chunk: Sendable {
         var collection: Int
         var bytes: [UInt8]
@@ -124,16 +145,21 @@ private struct Content: Sendable {
     }
 
     private func twice(_ threads: Int = 2, _ body: @escaping @Sendable (Work) throws -> Void) async throws {
+        try await Work.share(threads, body)
+    }
+}
+
+/// Numbers that threads take from, each one once.
+final class Work: Sendable {
+    private let taken = Mutex(0)
+
+    static func share(_ threads: Int, _ body: @escaping @Sendable (Work) throws -> Void) async throws {
         let work = Work()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<threads { group.addTask { try await OwnThread.run("bench") { try body(work) } } }
             try await group.waitForAll()
         }
     }
-}
-
-private final class Work: Sendable {
-    private let taken = Mutex(0)
 
     func next(below count: Int) -> Int? {
         taken.withLock { taken in

@@ -102,13 +102,18 @@ private final class RestoreRun: Sendable {
             .documents, documents: collections.reduce(0) { $0 + $1.digest.count },
             bytes: collections.reduce(0) { $0 + $1.digest.bytes }, tell: progress)
         digests = Mutex(Array(repeating: ContentDigest(), count: collections.count))
+        let total = collections.reduce(0) { $0 + $1.digest.bytes }
         let largestFirst = collections.indices.sorted { collections[$0].digest.bytes > collections[$1].digest.bytes }
         units = WorkList(
             largestFirst.flatMap { index -> [Unit] in
                 let chunks = collections[index].chunks
-                // A capped collection keeps its order: one writer for all of it.
-                if collections[index].isCapped { return [Unit(collection: index, chunks: chunks)] }
-                return chunks.map { Unit(collection: index, chunks: [$0]) }
+                // One writer keeps the order, and then the next backup finds the chunks that it knows. A collection with
+                // most of the data is shared between the writers: there the time until it serves again counts for more.
+                let isMost = collections[index].digest.bytes > total / 2
+                if isMost && !collections[index].isCapped {
+                    return chunks.map { Unit(collection: index, chunks: [$0]) }
+                }
+                return [Unit(collection: index, chunks: chunks)]
             })
     }
 
