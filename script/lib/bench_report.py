@@ -53,3 +53,6 @@ if kind == "mongo":
     ratio("restore / bare inserts with the same indexes", "restore alone", "insert", "0.50")
 else:
     ratio("capture / redis-cli --rdb", "first", "read", "-")
+peaks = {name: values[3] * 1024 / 1e6 for name, values in times.items()}
+if max(peaks.values()) > 400:
+    sys.exit("more than 400 MB of memory: %s" % peaks)
