@@ -114,15 +114,15 @@ struct CronFields: Sendable, Hashable {
 }
 
 /// A day of the Gregorian calendar, counted from 1970-01-01 (proleptic).
-struct CivilDate: Sendable, Hashable {
-    var year: Int
-    var month: Int
-    var day: Int
+package struct CivilDate: Sendable, Hashable {
+    package var year: Int
+    package var month: Int
+    package var day: Int
     /// 0 is Sunday.
-    var weekday: Int
+    package var weekday: Int
 
     /// After H. Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
-    init(dayNumber: Int) {
+    package init(dayNumber: Int) {
         let shifted = dayNumber + 719_468
         let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
         let dayOfEra = shifted - era * 146_097
