@@ -1,11 +1,20 @@
 package import Backup
+package import Foundation
 internal import Synchronization
 
 /// A store in memory: the twin of `FolderStore`.
 package final class MemoryStore: ObjectStore {
     private let objects = Mutex<[ObjectKey: [UInt8]]>([:])
+    private let times = Mutex<(now: Date, written: [ObjectKey: Date])>(
+        (Date(timeIntervalSince1970: 1_800_000_000), [:]))
 
     package init() {}
+
+    /// The store's clock, which stands still until it is set.
+    package var now: Date {
+        get { times.withLock { $0.now } }
+        set { times.withLock { $0.now = newValue } }
+    }
 
     package func put(_ key: ObjectKey, _ bytes: [UInt8], _ rule: WriteRule) async throws(StoreError) {
         let isTaken = objects.withLock { objects in
@@ -14,6 +23,11 @@ package final class MemoryStore: ObjectStore {
             return false
         }
         if isTaken { throw StoreError(.alreadyThere, key) }
+        times.withLock { $0.written[key] = $0.now }
+    }
+
+    package func written(_ key: ObjectKey) async throws(StoreError) -> Date? {
+        self[key] == nil ? nil : times.withLock { $0.written[key] ?? $0.now }
     }
 
     package func read(_ key: ObjectKey) async throws(StoreError) -> [UInt8] {
@@ -37,6 +51,12 @@ package final class MemoryStore: ObjectStore {
     package func folders() async throws(StoreError) -> [String] { Array(Set(keys.map { $0.parts[0] })).sorted() }
     package func size(_ key: ObjectKey) async throws(StoreError) -> Int64? { self[key].map { Int64($0.count) } }
     package func delete(_ key: ObjectKey) async throws(StoreError) { self[key] = nil }
+
+    /// The object counts as written when it was in `other`.
+    package func setWritten(_ key: ObjectKey, like other: MemoryStore) {
+        let time = other.times.withLock { $0.written[key] }
+        times.withLock { $0.written[key] = time }
+    }
 
     /// All keys, in order.
     package var keys: [ObjectKey] { objects.withLock { $0.keys.sorted() } }
@@ -78,6 +98,7 @@ package final class FaultyStore: ObjectStore {
     package func list(_ folder: ObjectKey) async throws(StoreError) -> [StoredObject] { try await base.list(folder) }
     package func folders() async throws(StoreError) -> [String] { try await base.folders() }
     package func size(_ key: ObjectKey) async throws(StoreError) -> Int64? { try await base.size(key) }
+    package func written(_ key: ObjectKey) async throws(StoreError) -> Date? { try await base.written(key) }
     package func delete(_ key: ObjectKey) async throws(StoreError) { try await base.delete(key) }
     package func sweep() async throws(StoreError) { try await base.sweep() }
 }

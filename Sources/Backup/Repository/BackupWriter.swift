@@ -88,13 +88,14 @@ package final class BackupWriter: ChunkSink {
     ) async throws -> Manifest {
         do {
             let packs = try await finishPacks()
-            for index in PackIndex.spread(packs) { try await put(index) }
+            for index in PackIndex.spread(packs) { try await repository.put(index) }
             let manifest = Manifest(
                 client: repository.keys.client, name: repository.keys.name, epoch: repository.keys.epoch,
                 number: number, previous: previous, started: started.inWholeMilliseconds,
                 finished: finished.inWholeMilliseconds, instant: instant.inWholeMilliseconds, mongo: mongo,
                 redis: redis, counters: counters)
             try checkChunks(of: manifest)
+            try await checkPacks(of: manifest, stored: packs)
             try await put(manifest)
             return manifest
         } catch {
@@ -152,11 +153,6 @@ package final class BackupWriter: ChunkSink {
         }
     }
 
-    private func put(_ index: PackIndex) async throws {
-        let sealed = try repository.documents.seal(index.encoded(), as: .index)
-        try await repository.store.put(repository.layout.index(ContentHash(hashing: sealed)), sealed, .createOnly)
-    }
-
     private func put(_ manifest: Manifest) async throws {
         let sealed = try repository.seal(manifest)
         do throws(StoreError) {
@@ -173,6 +169,25 @@ package final class BackupWriter: ChunkSink {
         for id in manifest.chunks.keys where !fresh.contains(id) && !catalog.contains(id) {
             throw RepositoryError(
                 .aborted, "the backup", cause: "its manifest names chunk \(id), which was never stored")
+        }
+    }
+
+    /// A prune on another machine may have run beside this backup. What it has marked since cannot be relied on, not even
+    /// what this backup stored itself; once the manifest is there, prune counts with it. `docs/explanation/prune.md`.
+    private func checkPacks(of manifest: Manifest, stored: [StoredPack]) async throws {
+        var needed = Set(stored.map(\.name))
+        for id in manifest.chunks.keys where catalog.contains(id) {
+            if let place = catalog.location(id) { needed.insert(catalog.packs[Int(place.pack)].name) }
+        }
+        // The marks before the packs: when a mark goes, what it names is gone already.
+        let marked = try await repository.marks().packs
+        var missing = needed
+        for object in try await repository.store.list(repository.layout.packs) {
+            if let name = repository.layout.packName(object.key) { missing.remove(name) }
+        }
+        guard missing.isEmpty, needed.isDisjoint(with: marked) else {
+            throw RepositoryError(
+                .aborted, "the backup", cause: "a prune has marked packs that it builds on; run it again")
         }
     }
 

@@ -15,7 +15,10 @@ struct Binding: Sendable {
         case fingerprint = 8
         case card = 9
         case recipient = 10
-        case epoch = 11
+        case mark = 11
+        case tombstone = 12
+        case hold = 13
+        case epoch = 14
     }
 
     var client: UUID

@@ -2,6 +2,9 @@ internal import DRPKit
 
 /// Where each chunk of a repository lies: from its indexes, and from the packs' own trailers where an index is
 /// missing or damaged. Packs that are not in the store, or not of the size they had, do not count.
+///
+/// A pack under the mark of a prune may soon be gone: its chunks can be read, where no other pack has them, but a backup
+/// does not know them and stores them again.
 struct ChunkCatalog: Sendable {
     struct Location: Sendable {
         var pack: Int32
@@ -15,7 +18,9 @@ struct ChunkCatalog: Sendable {
     struct PackRecord: Sendable {
         var name: ContentHash
         var epoch: Int
+        var size: Int64
         var keys: [[UInt8]]
+        var isMarked: Bool
     }
 
     private(set) var packs: [PackRecord] = []
@@ -25,10 +30,24 @@ struct ChunkCatalog: Sendable {
     private(set) var unusable: [ObjectKey: RepositoryError] = [:]
 
     func location(_ id: ChunkID) -> Location? { locations[id] }
-    func contains(_ id: ChunkID) -> Bool { locations[id] != nil }
+
+    /// Whether a backup may rely on the chunk.
+    func contains(_ id: ChunkID) -> Bool {
+        guard let location = locations[id] else { return false }
+        return !packs[Int(location.pack)].isMarked
+    }
+
     var count: Int { locations.count }
 
     static func load(_ repository: Repository) async throws -> ChunkCatalog {
+        // The marks before the packs: when a mark goes, what it names is gone already.
+        let marks = try await repository.marks()
+        var catalog = try await load(repository, marked: marks.packs)
+        catalog.unusable.merge(marks.damaged) { first, _ in first }
+        return catalog
+    }
+
+    static func load(_ repository: Repository, marked: Set<ContentHash>) async throws -> ChunkCatalog {
         var catalog = ChunkCatalog()
         var uncovered: [ContentHash: Int64] = [:]
         for object in try await repository.store.list(repository.layout.packs) {
@@ -39,7 +58,7 @@ struct ChunkCatalog: Sendable {
                 let index = try await repository.index(object.key)
                 for pack in index.packs where uncovered[pack.name] == pack.size {
                     uncovered[pack.name] = nil
-                    catalog.add(pack)
+                    catalog.add(pack, isMarked: marked.contains(pack.name))
                 }
             } catch let error as RepositoryError {
                 catalog.unusable[object.key] = error
@@ -47,7 +66,8 @@ struct ChunkCatalog: Sendable {
         }
         for (name, size) in uncovered.sorted(by: { $0.key < $1.key }) {
             do {
-                catalog.add(try await repository.storedPack(name, size: size))
+                catalog.add(
+                    try await repository.storedPack(name, size: size), isMarked: marked.contains(name))
             } catch let error as RepositoryError {
                 catalog.unusable[repository.layout.pack(name)] = error
             }
@@ -55,11 +75,14 @@ struct ChunkCatalog: Sendable {
         return catalog
     }
 
-    private mutating func add(_ pack: StoredPack) {
+    private mutating func add(_ pack: StoredPack, isMarked: Bool) {
         let number = Int32(packs.count)
-        packs.append(PackRecord(name: pack.name, epoch: pack.epoch, keys: pack.trailer.keys))
+        packs.append(
+            PackRecord(
+                name: pack.name, epoch: pack.epoch, size: pack.size, keys: pack.trailer.keys, isMarked: isMarked))
         locations.reserveCapacity(locations.count + pack.trailer.entries.count)
         for entry in pack.trailer.entries {
+            if isMarked, locations[entry.id] != nil { continue }
             locations[entry.id] = Location(
                 pack: number, key: entry.key, kind: entry.kind, offset: entry.offset,
                 sealedLength: entry.sealedLength, plainLength: entry.plainLength)

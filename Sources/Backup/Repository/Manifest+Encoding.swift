@@ -1,24 +1,29 @@
 internal import Foundation
 
-/// A manifest's plain form: JSON with sorted keys; dates are whole milliseconds since 1970.
-extension Manifest {
-    static func decode(_ bytes: [UInt8]) throws -> Manifest {
+/// The plain form of manifests and of what else is sealed JSON: sorted keys; dates are whole milliseconds since 1970.
+enum DocumentJSON {
+    static func decode<Value: Decodable>(_ type: Value.Type, _ bytes: [UInt8]) throws -> Value {
         let decoder = JSONDecoder()
         decoder.dateDecodingStrategy = .custom { decoder in
             Date(milliseconds: try decoder.singleValueContainer().decode(Int64.self))
         }
-        return try decoder.decode(Manifest.self, from: Data(bytes))
+        return try decoder.decode(type, from: Data(bytes))
     }
 
-    func encoded() throws -> [UInt8] {
+    static func encode(_ value: some Encodable) throws -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         encoder.dateEncodingStrategy = .custom { date, encoder in
             var container = encoder.singleValueContainer()
             try container.encode(date.milliseconds)
         }
-        return Array(try encoder.encode(self))
+        return Array(try encoder.encode(value))
     }
+}
+
+extension Manifest {
+    static func decode(_ bytes: [UInt8]) throws -> Manifest { try DocumentJSON.decode(Manifest.self, bytes) }
+    func encoded() throws -> [UInt8] { try DocumentJSON.encode(self) }
 
     /// Each chunk that the backup needs, once, with its kind.
     var chunks: [ChunkID: ChunkKind] {

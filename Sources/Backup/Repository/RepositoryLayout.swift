@@ -13,6 +13,11 @@ struct RepositoryLayout: Sendable {
     var backups: ObjectKey { root.appending("backups") }
     var wraps: ObjectKey { root.appending("keys") }
     var epochs: ObjectKey { root.appending("epochs") }
+    var marks: ObjectKey { root.appending("marks") }
+    var tombstones: ObjectKey { root.appending("tombstones") }
+    var hold: ObjectKey { root.appending("hold") }
+    /// Written and removed by a prune, to learn the store's time.
+    var probe: ObjectKey { marks.appending("probe") }
 
     func wraps(epoch: Int) -> ObjectKey { wraps.appending("\(epoch)") }
     func wrap(epoch: Int, _ recipient: Recipient) -> ObjectKey { wraps(epoch: epoch).appending("\(recipient)") }
@@ -24,10 +29,9 @@ struct RepositoryLayout: Sendable {
         return packs.appending(String(digits.prefix(2))).appending(digits)
     }
 
-    func backup(_ number: Int) -> ObjectKey {
-        let digits = String(number)
-        return backups.appending(String(repeating: "0", count: max(0, 10 - digits.count)) + digits)
-    }
+    func backup(_ number: Int) -> ObjectKey { numbered(backups, number) }
+    func mark(_ number: Int) -> ObjectKey { numbered(marks, number) }
+    func tombstone(_ number: Int) -> ObjectKey { numbered(tombstones, number) }
 
     /// - Returns: nil if `key` is not the name of a wrapped root key.
     func wrapEpoch(_ key: ObjectKey) -> Int? {
@@ -47,10 +51,13 @@ struct RepositoryLayout: Sendable {
     }
 
     /// - Returns: nil if `key` is not the name of a backup.
-    func backupNumber(_ key: ObjectKey) -> Int? {
-        guard key.name.count == 10, let number = Int(key.name), number > 0, backup(number) == key else { return nil }
-        return number
-    }
+    func backupNumber(_ key: ObjectKey) -> Int? { number(key, in: backups) }
+
+    /// - Returns: nil if `key` is not the name of a mark.
+    func markNumber(_ key: ObjectKey) -> Int? { number(key, in: marks) }
+
+    /// - Returns: nil if `key` is not the name of a tombstone.
+    func tombstoneNumber(_ key: ObjectKey) -> Int? { number(key, in: tombstones) }
 
     /// - Returns: nil if `key` is not the name of a pack.
     func packName(_ key: ObjectKey) -> ContentHash? {
@@ -62,5 +69,17 @@ struct RepositoryLayout: Sendable {
     func indexName(_ key: ObjectKey) -> ContentHash? {
         guard let hash = ContentHash(hex: key.name), index(hash) == key else { return nil }
         return hash
+    }
+
+    private func numbered(_ folder: ObjectKey, _ number: Int) -> ObjectKey {
+        let digits = String(number)
+        return folder.appending(String(repeating: "0", count: max(0, 10 - digits.count)) + digits)
+    }
+
+    private func number(_ key: ObjectKey, in folder: ObjectKey) -> Int? {
+        guard key.name.count == 10, let number = Int(key.name), number > 0, numbered(folder, number) == key else {
+            return nil
+        }
+        return number
     }
 }

@@ -45,9 +45,9 @@ struct DocumentHeader {
     }
 }
 
-/// Trailers, indexes and manifests: header, nonce (12 random bytes), then zstd under AES-256-GCM with the
-/// catalog key, tag (16) last. The binding of the purpose is the associated data. Sealed under the newest epoch, opened
-/// under that of the header.
+/// Trailers, indexes, manifests, marks, tombstones and holds: header, nonce (12 random bytes), then zstd under
+/// AES-256-GCM with the catalog key, tag (16) last. The binding of the purpose is the associated data. Sealed under the
+/// newest epoch, opened under that of the header.
 struct SealedDocument: Sendable {
     static let overhead = DocumentHeader.length + 12 + 16
     /// Plain bytes of one document at most.
@@ -124,6 +124,9 @@ extension Binding.Purpose {
         case .trailer: UInt8(ascii: "T")
         case .index: UInt8(ascii: "I")
         case .manifest: UInt8(ascii: "M")
+        case .mark: UInt8(ascii: "P")
+        case .tombstone: UInt8(ascii: "B")
+        case .hold: UInt8(ascii: "H")
         case .derivation, .rootKey, .packKey, .chunk, .fingerprint, .card, .recipient, .epoch:
             preconditionFailure("\(self) is no document")
         }

@@ -30,7 +30,7 @@ package struct VerifyReport: Codable, Sendable {
 
 extension Repository {
     /// Checks every object of a repository without opening content: card, wraps, packs against their names,
-    /// trailers, indexes, manifests and their chain, and that each chunk is where it should be.
+    /// trailers, indexes, manifests and their chain, marks and tombstones, and that each chunk is where it should be.
     /// - Parameters:
     ///   - reader: with one, each chunk is opened too, its id is made again from its records, and the digests
     ///     of the manifests are made again from those.
@@ -44,6 +44,7 @@ extension Repository {
         try await verification.checkKeys()
         try await verification.checkPacks()
         try await verification.checkIndexes()
+        try await verification.checkPruning()
         try await verification.checkManifests()
         try await verification.checkStrays()
         if let reader {
@@ -68,6 +69,16 @@ private struct Verification {
     private var good: [ContentHash: StoredPack] = [:]
     private var chunks: [ChunkID: ChunkKind] = [:]
     private var manifests: [Int: Manifest] = [:]
+    private var links: [Int: Link] = [:]
+
+    /// A backup in the chain: one that is there, or the tombstone of one that was pruned.
+    private struct Link {
+        var subject: ObjectKey
+        var previous: ContentHash?
+        var hash: ContentHash
+        /// What is known of a manifest that cannot be read is its hash alone.
+        var isReadable = true
+    }
 
     init(_ repository: Repository, progress: @escaping @Sendable (Int64) -> Void) {
         self.repository = repository
@@ -145,18 +156,40 @@ private struct Verification {
         }
     }
 
+    /// What prunes write, and the hold. A prune may be on its way, or have been killed: nothing of that is wrong.
+    mutating func checkPruning() async throws {
+        for object in try await repository.store.list(layout.marks) {
+            guard let number = layout.markNumber(object.key) else { continue }
+            try await check(object.key) { _ = try await $0.repository.mark(number) }
+        }
+        for object in try await repository.store.list(layout.tombstones) {
+            guard let number = layout.tombstoneNumber(object.key) else { continue }
+            try await check(object.key) { this in
+                let tombstone = try await this.repository.tombstone(number)
+                this.links[number] = Link(
+                    subject: object.key, previous: tombstone.previous, hash: tombstone.hash)
+            }
+        }
+        try await check(layout.hold) { _ = try await $0.repository.hold() }
+        seen.insert(layout.probe)
+    }
+
     mutating func checkManifests() async throws {
         let numbers = try await repository.numbers()
         report.backups = numbers
-        var before: (number: Int, hash: ContentHash)?
         for number in numbers {
             let sealed = try await repository.store.read(layout.backup(number))
             let key = layout.backup(number)
             seen.insert(key)
+            let hash = ContentHash(hashing: sealed)
+            if let tombstone = links[number], tombstone.hash != hash {
+                note("\(tombstone.subject)", "it is not that of the backup which is there", backups: [])
+            }
+            links[number] = Link(subject: key, hash: hash, isReadable: false)
             do {
                 let manifest = try repository.open(sealed, number: number)
                 manifests[number] = manifest
-                checkChain(manifest, before: before)
+                links[number] = Link(subject: key, previous: manifest.previous, hash: hash)
                 let lost = manifest.chunks.count { chunks[$0.key] != $0.value }
                 if lost > 0 {
                     note(
@@ -166,16 +199,20 @@ private struct Verification {
             } catch let error as RepositoryError {
                 note("\(key)", error.message, backups: [number])
             }
-            before = (number, ContentHash(hashing: sealed))
         }
+        checkChain()
     }
 
-    private mutating func checkChain(_ manifest: Manifest, before: (number: Int, hash: ContentHash)?) {
-        let key = "\(layout.backup(manifest.number))"
-        if (before?.number ?? 0) != manifest.number - 1 {
-            note(key, "the backup before it, \(manifest.number - 1), is missing", backups: [])
-        } else if manifest.previous != before?.hash {
-            note(key, "the backup before it is not the one that was there when it was written", backups: [])
+    private mutating func checkChain() {
+        for (number, link) in links.sorted(by: { $0.key < $1.key }) where link.isReadable {
+            let before = links[number - 1]
+            if number > 1, before == nil {
+                note("\(link.subject)", "the backup before it, \(number - 1), is missing", backups: [])
+            } else if link.previous != before?.hash {
+                note(
+                    "\(link.subject)", "the backup before it is not the one that was there when it was written",
+                    backups: [])
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 internal import DRPKit
-internal import Foundation
+package import Foundation
 internal import Glibc
 
 /// A store in a local folder.
@@ -71,12 +71,21 @@ package struct FolderStore: ObjectStore {
         }
     }
 
+    package func written(_ key: ObjectKey) async throws(StoreError) -> Date? {
+        try await blocking(key) {
+            guard let folder = try openFolder(key.parts.dropLast()), let status = try folder.status(of: key.name)
+            else { return nil }
+            return Date(timeIntervalSince1970: Double(status.changed))
+        }
+    }
+
     package func delete(_ key: ObjectKey) async throws(StoreError) {
         try await blocking(key) {
             guard let folder = try openFolder(key.parts.dropLast()) else { return }
             guard unlinkat(folder.number, key.name, 0) == 0 || errno == ENOENT else {
                 throw StoreError(errno: errno, key)
             }
+            Failpoint.hit("store.deleted")
             try folder.flush()
         }
     }

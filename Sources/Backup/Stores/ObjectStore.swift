@@ -1,4 +1,5 @@
 package import DRPKit
+package import Foundation
 
 /// Where the objects of repositories lie: a folder here, a bucket elsewhere.
 ///
@@ -27,6 +28,10 @@ package protocol ObjectStore: Sendable {
     /// - Returns: the object's bytes; nil without such an object.
     func size(_ key: ObjectKey) async throws(StoreError) -> Int64?
 
+    /// - Returns: when the object was written, by the store's own clock; nil without such an object, and from a store that
+    ///   does not tell.
+    func written(_ key: ObjectKey) async throws(StoreError) -> Date?
+
     /// Removes an object. One that is not there is no error: it may be called again.
     func delete(_ key: ObjectKey) async throws(StoreError)
 
@@ -36,6 +41,7 @@ package protocol ObjectStore: Sendable {
 
 extension ObjectStore {
     package func sweep() async throws(StoreError) {}
+    package func written(_ key: ObjectKey) async throws(StoreError) -> Date? { nil }
 }
 
 /// No object is larger: what is read as a whole is capped by it.

@@ -19,6 +19,8 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
     case repositoryLeased = "E1201"
     case storeUnreachable = "E1301"
     case storeFull = "E1302"
+    case held = "E1401"
+    case clocksDiffer = "E1402"
     case sourceUnreachable = "E2101"
     case sourceDenied = "E2102"
     case sourceChanged = "E2201"
@@ -36,7 +38,7 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
     /// The exit status of a command that ends with this error.
     package var exitStatus: Int32 {
         switch self {
-        case .failed, .journalUnusable, .deadlineExceeded: 1
+        case .failed, .held, .clocksDiffer, .journalUnusable, .deadlineExceeded: 1
         case .usage, .fleetInvalid, .fleetMissing, .secretUnavailable, .runbookInvalid, .identityInvalid,
             .confirmationMissing:
             2
@@ -75,6 +77,8 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
         case .repositoryLeased: "Wait until the other process ends; `drp check` shows who holds the lease."
         case .storeUnreachable: "Check the store's address and that its disk is mounted, then run the command again."
         case .storeFull: "Free space in the store, then run the command again; older backups are whole."
+        case .held: "See `drp hold show`; nothing is deleted before `drp hold release CLIENT`."
+        case .clocksDiffer: "Set the clocks of this machine and of the store right, then run the command again."
         case .sourceUnreachable: "Check that the server runs and that its address in the fleet file is right."
         case .sourceDenied: "Check user and password in the service's uri and the user's roles."
         case .sourceChanged: "Run the backup again when the schema is quiet."

@@ -76,7 +76,7 @@ extension Journal {
         return hash
     }
 
-    private func event(_ columns: Columns) throws -> EventEntry {
+    func event(_ columns: Columns) throws -> EventEntry {
         EventEntry(
             id: try columns.integer("id"), at: try columns.date("at"), kind: try columns.text("kind"),
             client: try columns.valueIfAny("client", ClientID.init(_:)),

@@ -7,7 +7,7 @@ internal import Synchronization
 /// Active only if the environment holds `DRP_FAILPOINT=name` or `DRP_FAILPOINT=name:n`: then the process kills itself
 /// at the n-th hit of that name (the first without `n`). The variable is read once; without it, a hit is one
 /// comparison. Names: `run.step.<step>.<boundary>`, with the boundaries of `RunEngine`; `store.written`, `store.flushed`
-/// and `store.placed`, around each object that goes into a folder store.
+/// and `store.placed`, around each object that goes into a folder store, `store.deleted` after each that goes.
 package enum Failpoint {
     /// Dies here if the environment says so, else returns at once. May be called from any thread.
     package static func hit(_ name: @autoclosure () -> String) {

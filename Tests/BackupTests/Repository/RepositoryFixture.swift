@@ -1,22 +1,31 @@
-import Backup
 import DRPKit
 import Foundation
 import TestSupport
+
+@testable import Backup
 
 /// A client's repository in some store, with keys that a test needs.
 struct RepositoryFixture {
     static let created = Date(timeIntervalSince1970: 1_800_000_000)
 
-    let identity = RecoveryIdentity.generate()
+    let identity: RecoveryIdentity
     let root: RootKey
     let repository: Repository
     var store: any ObjectStore { repository.store }
     var keys: WriterKeys { repository.keys }
 
     init(_ store: any ObjectStore = MemoryStore(), client: UUID = UUID(), name: String = "acme") async throws {
+        identity = RecoveryIdentity.generate()
         root = RootKey.generate(client: client, name: ClientID(unchecked: name))
         repository = try await Repository.initialize(
             store: store, root: root, recipients: [identity.recipient], created: Self.created)
+    }
+
+    /// The same client's repository, whose objects lie in `store` too.
+    init(copying other: RepositoryFixture, to store: any ObjectStore) {
+        identity = other.identity
+        root = other.root
+        repository = Repository(unchecked: store, keys: other.keys)
     }
 
     /// One backup of these chunks as collection `shop.orders`.

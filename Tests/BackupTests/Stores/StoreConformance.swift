@@ -23,6 +23,7 @@ struct StoreConformance {
         #expect(try await store.read(key, range: 1000..<1010) == Array(bytes[1000..<1010]))
         #expect(try await store.read(key, range: 299_999..<300_000) == [bytes[299_999]])
         #expect(try await store.size(key) == 300_000)
+        #expect(try await store.written(key) != nil)
         let ranges: [Range<Int64>] = [299_999..<300_001, 1_000_000_000_000..<1_000_000_000_001]
         for range in ranges {
             let error = await #expect(throws: StoreError.self) { try await store.read(key, range: range) }
@@ -48,6 +49,7 @@ struct StoreConformance {
             let ranged = await #expect(throws: StoreError.self) { try await store.read(missing, range: 0..<1) }
             #expect(ranged?.reason == .missing)
             #expect(try await store.size(missing) == nil)
+            #expect(try await store.written(missing) == nil)
             #expect(try await store.list(missing) == [])
             try await store.delete(missing)
         }

@@ -1,0 +1,123 @@
+package import DRPKit
+internal import Foundation
+
+/// Prunes one client's repositories in all stores of its policy.
+package struct PruneJob: Sendable {
+    private let fleet: Fleet
+    private let journal: Journal
+    private let clock: any WallClock
+    private let open: @Sendable (StoreSettings) throws -> any ObjectStore
+
+    /// - Parameter open: makes the store that the settings describe.
+    package init(
+        fleet: Fleet, journal: Journal, clock: any WallClock,
+        open: @escaping @Sendable (StoreSettings) throws -> any ObjectStore
+    ) {
+        self.fleet = fleet
+        self.journal = journal
+        self.clock = clock
+        self.open = open
+    }
+
+    /// What became of one store.
+    package struct Outcome<Value: Sendable>: Sendable {
+        package var store: StoreName
+        package var result: Result<Value, any Error>
+    }
+
+    /// What a run would do now; changes nothing.
+    package func plan(_ client: Client, grace: Duration) async throws -> [Outcome<PrunePlan>] {
+        let isHeld = try await journal.hold(of: client.id) != nil
+        return await eachStore(client) { repository, settings in
+            let isHeldThere = try await repository.isHeld()
+            return try await prune(repository, client, settings.name, grace, isHeld: isHeld || isHeldThere)
+                .plan(now: clock.now)
+        }
+    }
+
+    /// - Parameter isConfirmed: whether the client's name was given.
+    /// - Throws: `JournalError.leased` while a backup, a restore or a migration of the client runs, `PruneError.held`.
+    package func run(_ client: Client, grace: Duration, isConfirmed: Bool) async throws -> [Outcome<PruneReport>] {
+        // Under the lease of backups, so that none of this journal runs beside.
+        let lease = try await journal.acquireLease("client/\(client.id)")
+        do {
+            try await requireNoHold(client.id)
+            let outcomes = await eachStore(client) { repository, settings in
+                try await run(repository, client, settings.name, grace, isConfirmed: isConfirmed, lease)
+            }
+            try await journal.release(lease)
+            return outcomes
+        } catch {
+            // The lease ends with the process; a failure here must not hide the first one.
+            try? await journal.release(lease)
+            throw error
+        }
+    }
+
+    private func run(
+        _ repository: Repository, _ client: Client, _ store: StoreName, _ grace: Duration, isConfirmed: Bool,
+        _ lease: LeaseEntry
+    ) async throws -> PruneReport {
+        let history = try await journal.lastPrune(of: client.id, in: store)
+        let report = try await prune(repository, client, store, grace, isHeld: false).run(
+            clock: clock, isConfirmed: isConfirmed,
+            mayDelete: {
+                try await journal.beat(lease)
+                try await requireNoHold(client.id)
+                guard try await !repository.isHeld() else {
+                    throw PruneError(
+                        .held(place: "store \(store)", why: try await repository.hold()?.reason), "\(client.id)")
+                }
+            })
+        if let marked = report.marked {
+            try await journal.append(event: "prune.marked", client: client.id, payload: try payload(marked, store))
+        }
+        // Rules that were not confirmed are not those of the last prune.
+        let isRefused = !report.unconfirmed.isEmpty
+        let next = PruneHistory(
+            newest: report.marked?.backups.isEmpty == false ? report.newestGood : history?.newest,
+            keep: isRefused ? history?.keep : fleet.policy(of: client)?.keep)
+        if !isRefused || report.removed != nil {
+            let removed = try report.removed.map { try JSONValue(encoding: $0) } ?? .null
+            try await journal.recordPrune(of: client.id, in: store, next, removed: removed)
+        }
+        return report
+    }
+
+    private func payload(_ marked: PruneReport.Marked, _ store: StoreName) throws -> JSONValue {
+        var fields = try JSONValue(encoding: marked).object ?? [:]
+        fields["store"] = .text(store.text)
+        return .object(fields)
+    }
+
+    private func prune(
+        _ repository: Repository, _ client: Client, _ store: StoreName, _ grace: Duration, isHeld: Bool
+    ) async throws -> Prune {
+        let policy = fleet.policy(of: client)
+        let retention = Retention(keep: policy?.keep, zone: policy?.schedule.timeZone ?? .gmt, isHeld: isHeld)
+        return Prune(
+            repository, retention: retention, history: try await journal.lastPrune(of: client.id, in: store),
+            grace: grace)
+    }
+
+    private func requireNoHold(_ client: ClientID) async throws {
+        guard let hold = try await journal.hold(of: client) else { return }
+        throw PruneError(.held(place: "the journal", why: hold.reason), "\(client)")
+    }
+
+    private func eachStore<Value: Sendable>(
+        _ client: Client, _ body: (Repository, StoreSettings) async throws -> Value
+    ) async -> [Outcome<Value>] {
+        var outcomes: [Outcome<Value>] = []
+        for settings in fleet.stores(of: client) {
+            do {
+                let keys = try WriterKeys.read(of: client.id, state: fleet.state)
+                let value = try await body(try await Repository(store: try open(settings), keys: keys), settings)
+                outcomes.append(Outcome(store: settings.name, result: .success(value)))
+            } catch {
+                outcomes.append(Outcome(store: settings.name, result: .failure(error)))
+            }
+        }
+        return outcomes
+    }
+}
