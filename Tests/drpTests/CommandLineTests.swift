@@ -44,7 +44,8 @@ struct CommandLineTests {
             "restore run acme --target t.yaml --identity recovery-1.key --at yesterday",
             "migrate run --to south --identity recovery-1.key", "migrate run acme --to south",
             "migrate run acme --to south --identity none.key --confirm acme", "runs show nonsense",
-            "serve --parallel 0",
+            "serve --parallel 0", "prune run", "prune plan acme --all", "prune run acme --grace soon", "hold set acme",
+            "hold set acme --reason ", "hold release acme", "hold release acme --confirm birch",
             "config check --fleet nowhere.yaml", "check --fleet nowhere.yaml", "runs resume",
         ])
     func wrongUse(line: String) async throws {
@@ -63,7 +64,9 @@ struct CommandLineTests {
             ["keys", "init", "--identity", "other.key"], ["keys", "init", "acme"], ["config", "check"], ["check"],
             ["backup", "run", "acme"], ["backup", "list"], ["backup", "show", "acme/latest"], ["backup", "verify"],
             ["backup", "verify", "--read-data"] + identity, ["restore", "plan", "acme", "--target", target] + identity,
-            ["restore", "run", "acme", "--target", target] + identity, ["migrate", "plan"] + toSouth,
+            ["restore", "run", "acme", "--target", target] + identity, ["prune", "plan", "acme"],
+            ["prune", "run", "acme"], ["hold", "set", "acme", "--reason", "audit"], ["hold", "show"],
+            ["hold", "release", "acme", "--confirm", "acme"], ["migrate", "plan"] + toSouth,
             ["migrate", "run"] + toSouth + ["--confirm", "acme"], ["runs", "list"],
         ]
         for command in commands {
