@@ -131,7 +131,7 @@ struct PruneRunAnswer: Answer {
         }
         lines += report.waiting.map(PrunePlanAnswer.text)
         if let blocked = report.blocked { lines.append("  no backup expires now: \(blocked)") }
-        if lines.isEmpty { lines.append("  nothing to do") }
+        if lines.isEmpty { lines.append(report.unconfirmed.isEmpty ? "  nothing to do" : "  nothing was done") }
         return (["\(result.client) in \(result.store):"] + lines).joined(separator: "\n")
     }
 

@@ -35,7 +35,9 @@ struct BackupKillTests {
         try await world.expectWhole()
     }
 
-    @Test("while another process still runs, a second backup of the client ends with 12 and disturbs nothing")
+    @Test(
+        "while another process still runs, a second backup of the client, or a prune, ends with 12 and disturbs nothing"
+    )
     func twoAtOnce() async throws {
         let world = try DemoWorld.current
         let before = try await world.backups()
@@ -48,8 +50,10 @@ struct BackupKillTests {
             isHeld = try await world.sqlite("SELECT 1 FROM leases WHERE name = 'client/acme' AND held = 1").count == 1
         }
         let second = try await world.drp("backup", "run", "acme")
+        let prune = try await world.drp("prune", "run", "acme")
         kill(mongod, SIGCONT)
         expectError(second, status: 12, code: .repositoryLeased, naming: ["client/acme", "\(first.pid)"])
+        expectError(prune, status: 12, code: .repositoryLeased, naming: ["client/acme", "\(first.pid)"])
         let ended = try await first.wait()
         #expect(ended.status == 0, "\(ended.stderr)")
         #expect(try await world.backups().listed.count == before.listed.count + 1)
