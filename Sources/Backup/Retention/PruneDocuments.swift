@@ -148,7 +148,7 @@ extension Repository {
     private func openJSON<Value: Decodable>(
         _ sealed: [UInt8], as purpose: Binding.Purpose, _ extra: [UInt8] = [], subject: String
     ) throws -> Value {
-        let plain = try documents.open(sealed[...], as: purpose, extra, subject: subject)
+        let plain = try documents.open(sealed[...], as: purpose, extra, subject: subject).plain
         do { return try DocumentJSON.decode(Value.self, plain) } catch {
             throw RepositoryError(.damaged, subject, cause: "it does not decode")
         }
