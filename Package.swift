@@ -65,7 +65,8 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
         .testTarget(name: "DRPKitTests", dependencies: ["DRPKit", "TestSupport"], swiftSettings: strict),
-        .testTarget(name: "BackupTests", dependencies: ["Backup", "DRPKit", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "BackupTests", dependencies: ["Backup", "DRPKit", "TestSupport", crypto], swiftSettings: strict),
         .testTarget(
             name: "MigrateTests", dependencies: ["Backup", "DRPKit", "Migrate", "TestSupport"], swiftSettings: strict),
         .testTarget(
