@@ -58,6 +58,14 @@ package final class MemoryStore: ObjectStore {
         times.withLock { $0.written[key] = time }
     }
 
+    /// A store with the same objects, which goes its own way.
+    package func copy() -> MemoryStore {
+        let copy = MemoryStore()
+        let now = objects.withLock { $0 }
+        copy.objects.withLock { $0 = now }
+        return copy
+    }
+
     /// All keys, in order.
     package var keys: [ObjectKey] { objects.withLock { $0.keys.sorted() } }
     package var byteCount: Int { objects.withLock { $0.values.reduce(0) { $0 + $1.count } } }

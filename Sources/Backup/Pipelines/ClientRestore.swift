@@ -52,14 +52,17 @@ package struct ClientRestore: Sendable {
         self.clock = clock
     }
 
-    /// - Throws: `TargetError.lacks` before anything is written if the backup has a database that the target lacks; what the
-    ///   restores of both throw.
+    /// Reads all of the backup once before anything is written: what is damaged never takes a target's data away, nor
+    /// leaves half of a backup in its place.
+    /// - Throws: `TargetError.lacks` before anything is written if the backup has a database that the target lacks, and
+    ///   `RepositoryError` if a chunk of it is lost or damaged; what the restores of both throw.
     package func run(
         existing: ExistingData, progress: @escaping @Sendable (ServiceProgress) -> Void
     ) async throws {
         try requireServices()
         // Both are asked before either is written to, so that a refusal leaves both as they were.
         if existing == .refuse { try await requireEmpty() }
+        try await BackupPreflight(manifest: manifest, source: source).run { progress(ServiceProgress(client, $0)) }
         async let mongo: Void = restoreMongo(existing, progress)
         async let redis: Void = restoreRedis(existing, progress)
         _ = try await (mongo, redis)
