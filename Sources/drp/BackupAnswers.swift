@@ -151,13 +151,19 @@ struct BackupShowAnswer: Answer {
     var finished: Date
     var instant: Date
     var mode: String?
+    /// As the capture counted them.
     var counters: BackupCounters
+    /// As the repository is now.
+    var sizes: BackupSizes
+    var ratio: Double
     var mongoVersion: String?
     var collections: [Collection] = []
     var redisVersion: String?
     var databases: [Database] = []
 
-    init(_ manifest: Manifest, store: StoreName) {
+    init(_ manifest: Manifest, sizes: BackupSizes, store: StoreName) {
+        self.sizes = sizes
+        ratio = sizes.ratio
         client = manifest.name
         uuid = manifest.client
         number = manifest.number
@@ -193,9 +199,17 @@ struct BackupShowAnswer: Answer {
             "  of        \(Text.shortTime(instant))\(mode.map { ", \($0)" } ?? "")",
             "  taken     \(Text.shortTime(started)), \(Text.seconds(finished.timeIntervalSince(started)))",
             "  read      \(Text.bytes(counters.source)) in \(counters.chunks) chunks",
-            "  new       \(Text.bytes(counters.new)) in \(counters.newChunks) chunks, stored as \(Text.bytes(counters.stored))",
+            "  unique    \(Self.text(sizes.unique)), ratio \(Text.ratio(ratio))",
+            "  new       \(Self.text(sizes.new))",
+            "  shared    \(Self.text(sizes.shared)), with earlier backups",
+            "  alone     \(Self.text(sizes.alone)), in no other backup",
             "  client    \(uuid.uuidString.lowercased()), epoch \(epoch), format \(format)",
         ]
+        if sizes.missing > 0 { lines.append("  LOST      \(sizes.missing) chunks: see `drp backup verify \(client)`") }
+        if !sizes.unread.isEmpty {
+            let numbers = sizes.unread.map(String.init).joined(separator: ", ")
+            lines.append("  unread    backups \(numbers) cannot be read: what they share is not known")
+        }
         if let mongoVersion {
             let rows = collections.map {
                 [Text.safe($0.name), Text.count($0.documents), Text.bytes($0.bytes), String($0.digest.prefix(16))]
@@ -214,6 +228,13 @@ struct BackupShowAnswer: Answer {
             lines.append(Text.table([["DATABASE", "KEYS", "WITH TTL", "BYTES", "DIGEST"]] + rows, indent: "  "))
         }
         return lines.joined(separator: "\n")
+    }
+}
+
+extension BackupShowAnswer {
+    fileprivate static func text(_ part: BackupSizes.Part) -> String {
+        "\(Text.bytes(part.plain)) in \(part.chunks) chunks, compressed \(Text.bytes(part.compressed)), "
+            + "stored \(Text.bytes(part.stored))"
     }
 }
 

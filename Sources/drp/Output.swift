@@ -88,6 +88,9 @@ enum Text {
         share >= 10 || share == 0 ? "\(Int(share.rounded())) %" : "\((share * 10).rounded() / 10) %"
     }
 
+    /// `3.14`
+    static func ratio(_ ratio: Double) -> String { "\((ratio * 100).rounded() / 100)" }
+
     /// `1,234,567`
     static func count(_ number: Int64) -> String {
         var digits = String(number.magnitude)

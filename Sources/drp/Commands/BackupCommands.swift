@@ -109,7 +109,8 @@ struct BackupCommands: AsyncParsableCommand {
         func run() async throws {
             let composition = try await common.composition()
             let found = try await composition.find(backup)
-            try Output.answer(BackupShowAnswer(found.manifest, store: found.store), json: common.json)
+            let sizes = try await found.repository.sizes(of: found.manifest)
+            try Output.answer(BackupShowAnswer(found.manifest, sizes: sizes, store: found.store), json: common.json)
         }
     }
 

@@ -31,6 +31,7 @@ enum Transcript {
         ("\\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d UTC", "TIME"),
         ("cluster time \\d+:\\d+", "cluster time T"),
         ("[\\d.,]+ (B|kB|MB|GB)\\b", "SIZE"), ("[\\d.]+ s\\b", "SECONDS"), ("[\\d.]+ %", "SHARE"),
+        ("ratio [\\d.]+", "ratio R"),
         ("127\\.\\d+\\.\\d+\\.\\d+(:\\d+)?", "ADDRESS"),
         ("(MongoDB|Redis) \\d+\\.\\d+\\.\\d+", "$1 VERSION"),
         // Widths of columns follow their content.
