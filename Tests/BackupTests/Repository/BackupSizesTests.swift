@@ -32,7 +32,7 @@ import Testing
         for key in whole.store.keys {
             guard let name = whole.layout.packName(key), let size = try await whole.store.size(key) else { continue }
             let footer = try await whole.store.read(key, range: size - 12..<size)
-            _ = try await whole.fixture.repository.trailer(name, size: size)
+            _ = try await whole.fixture.repository.storedPack(name, size: size)
             packs += size
             trailers += Int64(footer[0]) + Int64(footer[1]) << 8 + 12
         }

@@ -58,7 +58,7 @@ struct DamageFixture: Sendable {
             store: store, keys: keys,
             reader: {
                 let repository = try await Repository(store: store, keys: keys)
-                return try await repository.reader(try await repository.rootKey(identity))
+                return try await repository.reader(try await repository.rootKeys(identity))
             })
     }
 
@@ -78,7 +78,7 @@ struct DamageFixture: Sendable {
         do {
             let opened = try await Repository.open(store: store, client: keys.client, identity: fixture.identity)
             repository = opened.repository
-            reader = try await repository.reader(opened.root)
+            reader = try await repository.reader(opened.roots)
         } catch  where Self.isNamed(error) {
             reading.refused = manifests.count
             return reading

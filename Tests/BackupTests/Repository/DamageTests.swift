@@ -215,7 +215,7 @@ import Testing
             store: store, root: root, recipients: [real.identity.recipient], created: RepositoryFixture.created)
         await #expect(throws: RepositoryError.self) { try await Repository(store: store, keys: real.keys) }
         let trusting = Repository(unchecked: store, keys: real.keys)
-        await #expect(throws: RepositoryError.self) { _ = try await trusting.rootKey(real.identity) }
+        await #expect(throws: RepositoryError.self) { _ = try await trusting.rootKeys(real.identity) }
         // With the identity alone it opens: only its fingerprint tells.
         let opened = try await Repository.open(store: store, client: real.root.client, identity: real.identity)
         #expect(opened.repository.keys.fingerprint != real.keys.fingerprint)

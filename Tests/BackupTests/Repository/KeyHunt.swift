@@ -19,7 +19,7 @@ struct KeyHunt {
         guard let name, let size = try await store.size(repository.layout.pack(name)),
             let pack = store[repository.layout.pack(name)]
         else { throw RepositoryError(.missing, "a pack") }
-        let trailer = try await repository.trailer(name, size: size)
+        let trailer = try await repository.storedPack(name, size: size).trailer
         let entry = trailer.entries[0]
         sealed = Array(pack[Int(entry.offset)..<Int(entry.offset + entry.sealedLength)])
         wrapped = trailer.keys[Int(entry.key)]
