@@ -32,13 +32,14 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
     case stepFailed = "E4001"
     case waitsForApproval = "E4101"
     case journalUnusable = "E5001"
+    case evidenceBroken = "E5101"
     case deadlineExceeded = "E7501"
     case busy = "E7502"
 
     /// The exit status of a command that ends with this error.
     package var exitStatus: Int32 {
         switch self {
-        case .failed, .held, .clocksDiffer, .journalUnusable, .deadlineExceeded: 1
+        case .failed, .held, .clocksDiffer, .journalUnusable, .evidenceBroken, .deadlineExceeded: 1
         case .usage, .fleetInvalid, .fleetMissing, .secretUnavailable, .runbookInvalid, .identityInvalid,
             .confirmationMissing:
             2
@@ -90,6 +91,8 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
         case .stepFailed: "Mend the cause, then run `drp runs resume RUN`."
         case .waitsForApproval: "Run `drp runs approve RUN`."
         case .journalUnusable: "Check the state folder's disk and permissions."
+        case .evidenceBroken:
+            "Keep a copy of the journal, find out who wrote to it, and compare it with its older copies."
         case .deadlineExceeded: "Check that the other side answers, then run the command again."
         case .busy: "Try again later."
         }

@@ -30,6 +30,35 @@ package struct EventVerdict: Sendable, Codable, Hashable {
     package var count: Int64
     /// The hash of the newest event; keep it elsewhere to tell later that nothing before it was changed.
     package var head: ContentHash
+    /// The first event that does not follow from the one before it.
+    package var firstBroken: Int64?
+    /// The event that a noted hash proves: nothing up to it was changed since the hash was noted.
+    package var proven: Int64?
     /// One sentence each, the first break first; empty if the chain is whole. After a break only holes are reported.
     package var problems: [String]
+}
+
+/// The hash of an event, noted earlier outside of the machine: `HASH`, or `NUMBER:HASH` with the event's number.
+package struct NotedHead: Sendable, Hashable {
+    package var number: Int64?
+    package var hash: ContentHash
+
+    /// - Returns: nil for any other text.
+    package init?(_ text: String) {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let hash = parts.last.flatMap({ ContentHash(hex: String($0)) }) else { return nil }
+        self.hash = hash
+        guard parts.count == 2 else { return }
+        guard let number = Int64(parts[0]), number > 0 else { return nil }
+        self.number = number
+    }
+
+    func fits(_ id: Int64, _ hash: ContentHash) -> Bool { self.hash == hash && (number ?? id) == id }
+
+    /// What it means that no event of the unbroken chain fits.
+    var absence: String {
+        let event = number.map { "event \($0)" } ?? "any event"
+        return "the noted hash \(hash) is not that of \(event) up to which the chain is whole:"
+            + " the journal was changed since it was noted, or is an older copy"
+    }
 }

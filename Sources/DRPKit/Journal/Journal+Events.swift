@@ -31,16 +31,35 @@ extension Journal {
     /// - Parameters:
     ///   - after: events with a greater id.
     ///   - limit: the most that are returned, oldest first.
-    package func events(run: RunID? = nil, after: Int64 = 0, limit: Int = 1000) async throws -> [EventEntry] {
+    package func events(
+        run: RunID? = nil, client: ClientID? = nil, after: Int64 = 0, limit: Int = 1000
+    ) async throws -> [EventEntry] {
         try await read { db in
             try self.all(
-                db, "SELECT * FROM events WHERE id > ? AND (? IS NULL OR run = ?) ORDER BY id LIMIT ?",
-                [after, run?.text, run?.text, limit], self.event)
+                db,
+                """
+                SELECT * FROM events WHERE id > ? AND (? IS NULL OR run = ?) AND (? IS NULL OR client = ?)
+                ORDER BY id LIMIT ?
+                """, [after, run?.text, run?.text, client?.text, client?.text, limit], self.event)
+        }
+    }
+
+    /// The newest `limit` events, oldest first.
+    package func newestEvents(run: RunID? = nil, client: ClientID? = nil, limit: Int) async throws -> [EventEntry] {
+        try await read { db in
+            try self.all(
+                db,
+                """
+                SELECT * FROM events WHERE (? IS NULL OR run = ?) AND (? IS NULL OR client = ?)
+                ORDER BY id DESC LIMIT ?
+                """, [run?.text, run?.text, client?.text, client?.text, limit], self.event
+            ).reversed()
         }
     }
 
     /// Computes every hash again, and looks for holes and for a cut end.
-    package func verifyEvents() async throws -> EventVerdict {
+    /// - Parameter noted: what is to be proven too: that the chain up to the event of this hash is the one of then.
+    package func verifyEvents(noted: NotedHead? = nil) async throws -> EventVerdict {
         try await read { db in
             var verdict = EventVerdict(count: 0, head: EventChain.start, problems: [])
             var isChainWhole = true
@@ -49,15 +68,22 @@ extension Journal {
                 db, sql: "SELECT id, at, kind, client, run, step, payload, hash FROM events ORDER BY id")
             while let row = try rows.next() {
                 let id = Int64.fromDatabaseValue(row["id"]) ?? 0
-                if id != lastID + 1 { verdict.problems.append("events \(lastID + 1) to \(id - 1) are missing") }
+                if id <= lastID {
+                    verdict.problems.append("event \(id) cannot be in the journal: the first one is 1")
+                } else if id != lastID + 1 {
+                    verdict.problems.append("events \(lastID + 1) to \(id - 1) are missing")
+                }
                 let fields = ["at", "kind", "client", "run", "step", "payload"].map {
                     String.fromDatabaseValue(row[$0])
                 }
                 let hash = try self.chained(row)
                 if isChainWhole, EventChain.hash(after: verdict.head, fields: [String(id)] + fields) != hash {
                     verdict.problems.append("event \(id) is not what was written, or the one before it is not")
+                    verdict.firstBroken = id
                     isChainWhole = false
                 }
+                // Only a hash that was computed from the very first event on proves anything.
+                if isChainWhole, let noted, noted.fits(id, hash) { verdict.proven = id }
                 verdict.head = hash
                 verdict.count += 1
                 lastID = id
@@ -65,6 +91,7 @@ extension Journal {
             // SQLite remembers the greatest id ever given out (sqlite.org/autoinc.html).
             let given = try Int64.fetchOne(db, sql: "SELECT seq FROM sqlite_sequence WHERE name = 'events'") ?? 0
             if given > lastID { verdict.problems.append("events \(lastID + 1) to \(given) are missing at the end") }
+            if let noted, verdict.proven == nil { verdict.problems.append(noted.absence) }
             return verdict
         }
     }

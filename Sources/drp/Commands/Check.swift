@@ -40,15 +40,7 @@ private struct Checker {
         if !inactive.isEmpty {
             answer.add("fleet", .note, "read, but not active in this version: \(inactive.joined(separator: ", "))")
         }
-        await row("journal") { [journal = composition.journal] in
-            let verdict = try await journal.verifyEvents()
-            guard verdict.problems.isEmpty else {
-                throw UsageError(
-                    "its events were edited: \(verdict.problems.joined(separator: "; "))",
-                    advice: "Keep a copy of the file, and find out who wrote to it.", code: .failed)
-            }
-            return "\(verdict.count) events, the chain is whole"
-        }
+        await checkEvents()
         do {
             for lease in try await composition.journal.leases() {
                 answer.add(
@@ -64,6 +56,19 @@ private struct Checker {
                 return "the zone's server answers for \(domains.count) domains"
             }
         }
+    }
+
+    private mutating func checkEvents() async {
+        do {
+            let verdict = try await composition.journal.verifyEvents()
+            guard verdict.problems.isEmpty else {
+                throw UsageError(
+                    "its events were edited: \(verdict.problems.joined(separator: "; "))",
+                    advice: ErrorCode.evidenceBroken.advice, code: .evidenceBroken)
+            }
+            answer.add("journal", .ok, "\(verdict.count) events, the chain is whole; note its head elsewhere:")
+            answer.add("head of event \(verdict.count)", .ok, "\(verdict.head)")
+        } catch { answer.fail("journal", error) }
     }
 
     mutating func check(_ client: Client) async {
