@@ -61,6 +61,10 @@ struct Composition: Sendable {
 
     var clientKeys: ClientKeys { ClientKeys(fleet: fleet, journal: journal, clock: clock, open: Self.openStore) }
 
+    var catalogRebuild: CatalogRebuild {
+        CatalogRebuild(fleet: fleet, journal: journal, open: Self.openStore)
+    }
+
     /// - Parameter say: is called with what runs do, step by step.
     func engine(_ say: @escaping @Sendable (RunProgress) -> Void) async throws -> RunEngine {
         RunEngine(journal: journal, catalog: try await stepWorld().catalog, clock: clock, progress: say)

@@ -22,8 +22,9 @@ struct DRP: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            BackupCommands.self, Check.self, ConfigCommands.self, HoldCommands.self, KeysCommands.self,
-            MigrateCommands.self, PruneCommands.self, RestoreCommands.self, RunsCommands.self, Serve.self,
+            BackupCommands.self, CatalogCommands.self, Check.self, ConfigCommands.self, EventsCommands.self,
+            HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self, RestoreCommands.self,
+            RunsCommands.self, Serve.self,
         ])
 
     static func main() async { leave(await status()) }

@@ -102,6 +102,21 @@ enum Text {
         return (number < 0 ? "-" : "") + ([digits] + groups).joined(separator: ",")
     }
 
+    /// `1-4, 7`; `-` for none.
+    static func numbers(_ numbers: [Int]) -> String {
+        var spans: [ClosedRange<Int>] = []
+        for number in numbers.sorted() {
+            if let last = spans.last, number <= last.upperBound + 1 {
+                spans[spans.count - 1] = last.lowerBound...max(number, last.upperBound)
+            } else {
+                spans.append(number...number)
+            }
+        }
+        guard !spans.isEmpty else { return "-" }
+        return spans.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+            .joined(separator: ", ")
+    }
+
     /// Names from outside, with control characters escaped so that they cannot steer a terminal.
     static func safe(_ text: String) -> String {
         var out = ""

@@ -22,6 +22,9 @@ package struct StoredBackup: Sendable {
 
 /// Takes one backup of one client: MongoDB and Redis at once, into every store of its policy.
 package struct BackupJob: Sendable {
+    /// A holder that was silent for so long (it was stopped, it hangs) loses its lease, and can commit nothing any more.
+    static let leaseLasts = Duration.seconds(300)
+
     private let fleet: Fleet
     private let journal: Journal
     private let clock: any WallClock
@@ -41,33 +44,45 @@ package struct BackupJob: Sendable {
     }
 
     /// - Returns: one result a store; at least one of them is a backup.
-    /// - Throws: `JournalError.leased` if another process works on this client; what reading the sources throws; the
-    ///   first store's error if none took the backup. Each try is in the journal.
+    /// - Throws: `JournalError.leased` if another process works on this client, `.leaseLost` if another one has taken
+    ///   over because this one was silent for too long; what reading the sources throws; the first store's error if none
+    ///   took the backup. Each try is in the journal.
     package func run(
         _ client: Client, progress: @escaping @Sendable (ServiceProgress) -> Void = { _ in }
     ) async throws -> [StoredBackup] {
-        let lease = try await journal.acquireLease("client/\(client.id)")
-        do {
-            try await journal.closeAbandonedBackups(client: client.id)
-            let results = try await capture(client, progress)
-            try await journal.release(lease)
-            return results
-        } catch {
-            // The lease ends with the process; a failure here must not hide the first one.
-            try? await journal.release(lease)
-            throw error
+        try await journal.holding("client/\(client.id)", lasts: Self.leaseLasts) { lease in
+            try await catalog.settle(client)
+            return try await capture(client, lease, progress)
         }
     }
 
+    /// Closes what processes that died left open in the journal, for clients that nobody works on.
+    /// - Throws: `JournalError`.
+    package func settleAbandoned() async throws {
+        for client in fleet.clientsByPriority
+        where try await journal.backups(client: client.id).contains(where: { $0.finished == nil }) {
+            do {
+                try await journal.holding("client/\(client.id)", lasts: Self.leaseLasts) { _ in
+                    try await catalog.settle(client)
+                }
+            } catch let error as JournalError where error.code == .repositoryLeased {
+                // Its process lives: nothing is abandoned.
+            }
+        }
+    }
+
+    private var catalog: CatalogRebuild { CatalogRebuild(fleet: fleet, journal: journal, open: open) }
+
     private func capture(
-        _ client: Client, _ progress: @escaping @Sendable (ServiceProgress) -> Void
+        _ client: Client, _ lease: LeaseEntry, _ progress: @escaping @Sendable (ServiceProgress) -> Void
     ) async throws -> [StoredBackup] {
         let keys = try WriterKeys.read(of: client.id, state: fleet.state)
         let place = try ClientPlace(client, placement: try await journal.placement(of: client.id))
         let started = clock.now
         var entries: [(store: StoreName, id: Int64)] = []
         for store in fleet.stores(of: client) {
-            entries.append((store.name, try await journal.beginBackup(client: client.id, store: store.name)))
+            let id = try await journal.beginBackup(client: client.id, store: store.name, started: started)
+            entries.append((store.name, id))
         }
         let fanOut = FanOut()
         do {
@@ -80,15 +95,33 @@ package struct BackupJob: Sendable {
             for target in fanOut.living {
                 await fanOut.settle(target.store) {
                     try await target.writer.commit(
-                        mongo: mongo, redis: redis, started: started, finished: clock.now, instant: instant)
+                        mongo: mongo, redis: redis, started: started, finished: clock.now, instant: instant,
+                        fence: { try await journal.beat(lease) })
                 }
             }
+            Failpoint.hit("backup.committed")
             try fanOut.requireOne()
         } catch {
-            for entry in entries { try await journal.failBackup(entry.id, fanOut.failure(of: entry.store) ?? error) }
+            try await fail(entries, fanOut, error, lease)
             throw error
         }
-        return try await record(entries, fanOut)
+        return try await record(entries, fanOut, lease)
+    }
+
+    /// Also when this task is cancelled: hence the task of its own.
+    private func fail(
+        _ entries: [(store: StoreName, id: Int64)], _ fanOut: FanOut, _ error: any Error, _ lease: LeaseEntry
+    ) async throws {
+        try await Task {
+            for entry in entries {
+                do {
+                    try await journal.failBackup(
+                        entry.id, fanOut.failure(of: entry.store) ?? error, holding: lease)
+                } catch let error as JournalError where error.reason == .leaseLost {
+                    // Whoever took over has closed it.
+                }
+            }
+        }.value
     }
 
     private func begin(_ settings: StoreSettings, _ keys: WriterKeys, _ fanOut: FanOut) async {
@@ -118,7 +151,9 @@ package struct BackupJob: Sendable {
         return (try await mongo, try await redis)
     }
 
-    private func record(_ entries: [(store: StoreName, id: Int64)], _ fanOut: FanOut) async throws -> [StoredBackup] {
+    private func record(
+        _ entries: [(store: StoreName, id: Int64)], _ fanOut: FanOut, _ lease: LeaseEntry
+    ) async throws -> [StoredBackup] {
         var results: [StoredBackup] = []
         for entry in entries {
             let outcome = fanOut.outcome(of: entry.store)
@@ -129,9 +164,9 @@ package struct BackupJob: Sendable {
                     BackupFigures(
                         number: manifest.number, instant: manifest.instant,
                         sourceBytes: ByteCount(manifest.counters.source), newBytes: ByteCount(manifest.counters.new),
-                        storedBytes: ByteCount(manifest.counters.stored)))
+                        storedBytes: ByteCount(manifest.counters.stored)), holding: lease)
             case .failure(let error):
-                try await journal.failBackup(entry.id, error)
+                try await journal.failBackup(entry.id, error, holding: lease)
             }
             results.append(StoredBackup(store: entry.store, outcome: outcome))
         }

@@ -81,10 +81,12 @@ package final class BackupWriter: ChunkSink {
     /// Makes the backup durable and visible: packs, indexes, then the manifest.
     /// - Parameters:
     ///   - instant: whose state it is.
+    ///   - fence: asked last of all before the backup becomes visible; what it throws refuses it.
     /// - Throws: whatever failed; then no backup is visible, and this one cannot go on.
     ///   `RepositoryError.overtaken` if another writer took its number.
     package func commit(
-        mongo: MongoManifest?, redis: RedisManifest?, started: Date, finished: Date, instant: Date
+        mongo: MongoManifest?, redis: RedisManifest?, started: Date, finished: Date, instant: Date,
+        fence: @Sendable () async throws -> Void = {}
     ) async throws -> Manifest {
         do {
             let packs = try await finishPacks()
@@ -95,7 +97,9 @@ package final class BackupWriter: ChunkSink {
                 finished: finished.inWholeMilliseconds, instant: instant.inWholeMilliseconds, mongo: mongo,
                 redis: redis, counters: counters)
             try checkChunks(of: manifest)
+            Failpoint.hit("backup.stored")
             try await checkPacks(of: manifest, stored: packs)
+            try await fence()
             try await put(manifest)
             return manifest
         } catch {

@@ -20,9 +20,10 @@ package struct BackupFigures: Sendable, Hashable {
 
 extension Journal {
     /// Records that a capture begins.
+    /// - Parameter started: what the manifest will say too: by it a manifest whose process died finds its entry again.
     /// - Returns: the entry's id, for `finishBackup` or `failBackup`.
-    package func beginBackup(client: ClientID, store: StoreName) async throws -> Int64 {
-        let now = JournalDate.text(clock.now)
+    package func beginBackup(client: ClientID, store: StoreName, started: Date? = nil) async throws -> Int64 {
+        let now = JournalDate.text(started ?? clock.now)
         return try await write { db in
             try db.execute(
                 sql: "INSERT INTO backups (client, store, started) VALUES (?, ?, ?)",
@@ -34,9 +35,11 @@ extension Journal {
         }
     }
 
-    package func finishBackup(_ id: Int64, _ figures: BackupFigures) async throws {
+    /// - Throws: `JournalError.leaseLost` if another process has taken over.
+    package func finishBackup(_ id: Int64, _ figures: BackupFigures, holding lease: LeaseEntry? = nil) async throws {
         let now = JournalDate.text(clock.now)
         try await write { db in
+            if let lease { try self.require(lease, db) }
             let entry = try self.openBackup(id, db)
             try db.execute(
                 sql: """
@@ -59,10 +62,12 @@ extension Journal {
         }
     }
 
-    package func failBackup(_ id: Int64, _ error: any Error) async throws {
+    /// - Throws: `JournalError.leaseLost` if another process has taken over; it has closed the entry, too.
+    package func failBackup(_ id: Int64, _ error: any Error, holding lease: LeaseEntry? = nil) async throws {
         let now = JournalDate.text(clock.now)
         let fault = Fault(error)
         try await write { db in
+            if let lease { try self.require(lease, db) }
             let entry = try self.openBackup(id, db)
             try db.execute(
                 sql: "UPDATE backups SET finished = ?, outcome = 'failed', error_code = ?, error = ? WHERE id = ?",
@@ -110,7 +115,7 @@ extension Journal {
         return entry
     }
 
-    private func backup(_ columns: Columns) throws -> BackupEntry {
+    func backup(_ columns: Columns) throws -> BackupEntry {
         BackupEntry(
             id: try columns.integer("id"), client: try columns.value("client", ClientID.init(_:)),
             store: try columns.value("store", StoreName.init(_:)), number: columns.integerIfAny("number").map(Int.init),
@@ -118,7 +123,8 @@ extension Journal {
             instant: try columns.dateIfAny("instant"), sourceBytes: try columns.bytes("source_bytes"),
             newBytes: try columns.bytes("new_bytes"), storedBytes: try columns.bytes("stored_bytes"),
             outcome: try columns.valueIfAny("outcome", EntryOutcome.init(rawValue:)),
-            errorCode: columns.errorCode, error: columns.textIfAny("error"))
+            errorCode: columns.errorCode, error: columns.textIfAny("error"),
+            missing: try columns.dateIfAny("missing"))
     }
 }
 

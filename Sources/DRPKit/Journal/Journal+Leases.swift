@@ -7,8 +7,12 @@ extension Journal {
     private static let longestSilence: TimeInterval = 300
 
     /// Takes the lease `name`; that of a dead process is taken over.
+    /// - Parameter lasts: how long without a heartbeat the lease outlives a holder that is alive: one that was stopped,
+    ///   or hangs. Only for work whose results are refused afterwards; nil: as long as its process lives.
     /// - Throws: `JournalError.leased` if somebody alive holds it, also this process itself.
-    package func acquireLease(_ name: String, instance: UUID = UUID()) async throws -> LeaseEntry {
+    package func acquireLease(
+        _ name: String, instance: UUID = UUID(), lasts: Duration? = nil
+    ) async throws -> LeaseEntry {
         let now = JournalDate.rounded(clock.now)
         let me = ProcessIdentity.current
         return try await write { db in
@@ -25,16 +29,16 @@ extension Journal {
             }
             let lease = LeaseEntry(
                 name: name, instance: instance, fence: (row?.0.fence ?? 0) + 1, pid: me.pid, pidStarted: me.started,
-                machine: me.machine, since: now, beat: now)
+                machine: me.machine, since: now, beat: now, lasts: lasts?.components.seconds)
             try db.execute(
                 sql: """
                     INSERT OR REPLACE INTO leases
-                        (name, instance, fence, pid, pid_started, machine, since, beat, held)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1)
+                        (name, instance, fence, pid, pid_started, machine, since, beat, lasts, held)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
                     """,
                 arguments: [
                     name, instance.uuidString, lease.fence, me.pid, me.started, me.machine, JournalDate.text(now),
-                    JournalDate.text(now),
+                    JournalDate.text(now), lease.lasts,
                 ])
             return lease
         }
@@ -79,8 +83,10 @@ extension Journal {
     }
 
     private static func isDead(_ lease: LeaseEntry, now: Date, machine: String) -> Bool {
-        guard lease.machine == machine else { return now.timeIntervalSince(lease.beat) > longestSilence }
-        return ProcessIdentity.startTicks(of: lease.pid) != lease.pidStarted
+        let silence = now.timeIntervalSince(lease.beat)
+        guard lease.machine == machine else { return silence > lease.lasts.map(TimeInterval.init) ?? longestSilence }
+        if ProcessIdentity.startTicks(of: lease.pid) != lease.pidStarted { return true }
+        return lease.lasts.map { silence > TimeInterval($0) } ?? false
     }
 
     private func lease(_ columns: Columns) throws -> LeaseEntry {
@@ -88,6 +94,6 @@ extension Journal {
             name: try columns.text("name"), instance: try columns.value("instance", UUID.init(uuidString:)),
             fence: try columns.integer("fence"), pid: try columns.value32("pid"),
             pidStarted: try columns.text("pid_started"), machine: try columns.text("machine"),
-            since: try columns.date("since"), beat: try columns.date("beat"))
+            since: try columns.date("since"), beat: try columns.date("beat"), lasts: columns.integerIfAny("lasts"))
     }
 }

@@ -21,6 +21,8 @@ package struct BackupEntry: Sendable, Codable, Hashable {
     package var outcome: EntryOutcome?
     package var errorCode: ErrorCode?
     package var error: String?
+    /// Since when the store is known not to have it any more; nil while it has it.
+    package var missing: Date?
 }
 
 /// One start of a scheduled job.
@@ -178,6 +180,8 @@ package struct LeaseEntry: Sendable, Codable, Hashable {
     package var since: Date
     /// When the holder last said that it lives.
     package var beat: Date
+    /// Seconds without a heartbeat after which the lease is over though its process lives; nil: never.
+    package var lasts: Int64?
 }
 
 /// Where a client lives since a switch.

@@ -68,7 +68,7 @@ package struct JournalError: DRPError, Equatable {
         case .damaged: "Keep a copy of the file; move it away and run `drp check`: backups do not depend on it."
         case .newer: "Use the newer drp, or name another state folder in the fleet file."
         case .leased(let lease): "Wait until process \(lease.pid) ends, or end it; its lease ends with it."
-        case .leaseLost: "Run `drp runs list` to see who works on it now."
+        case .leaseLost: "Run `drp check` to see who holds it now; what this process did not commit is not visible."
         case .missing: "Run `drp runs list` for what there is."
         case .busy, .other: code.advice
         }

@@ -25,7 +25,7 @@ enum Schema {
         try db.execute(sql: "PRAGMA user_version = \(newest)")
     }
 
-    private static let steps = [v1]
+    private static let steps = [v1, v2]
 
     private static let v1 = """
         CREATE TABLE backups (
@@ -97,6 +97,20 @@ enum Schema {
             client TEXT NOT NULL, site TEXT NOT NULL, epoch INTEGER NOT NULL, services TEXT NOT NULL,
             run TEXT, at TEXT NOT NULL,
             UNIQUE (client, epoch)
+        ) STRICT;
+        """
+
+    /// A number alone tells no backup: a repository that was made anew counts from 1 again.
+    private static let v2 = """
+        ALTER TABLE backups ADD COLUMN missing TEXT;
+        CREATE UNIQUE INDEX backups_once ON backups (client, store, number, instant) WHERE outcome = 'ok';
+
+        ALTER TABLE leases ADD COLUMN lasts INTEGER;
+
+        CREATE TABLE verify_rounds (
+            client TEXT NOT NULL, store TEXT NOT NULL, round INTEGER NOT NULL, position INTEGER NOT NULL,
+            at TEXT NOT NULL,
+            PRIMARY KEY (client, store)
         ) STRICT;
         """
 }

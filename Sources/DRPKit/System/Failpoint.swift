@@ -5,19 +5,24 @@ internal import Synchronization
 /// Named points at which a test can make the real binary die as a power cut would: with SIGKILL.
 ///
 /// Active only if the environment holds `DRP_FAILPOINT=name` or `DRP_FAILPOINT=name:n`: then the process kills itself
-/// at the n-th hit of that name (the first without `n`). The variable is read once; without it, a hit is one
+/// at the n-th hit of that name (the first without `n`). With `DRP_FAILPOINT_SIGNAL=STOP` it stops itself instead, until
+/// somebody lets it go on: a machine that sleeps. Both are read once; without it, a hit is one
 /// comparison. Names: `run.step.<step>.<boundary>`, with the boundaries of `RunEngine`; `store.written`, `store.flushed`
-/// and `store.placed`, around each object that goes into a folder store, `store.deleted` after each that goes.
+/// and `store.placed`, around each object that goes into a folder store, `store.deleted` after each that goes;
+/// `backup.stored`, between the last pack and the manifest; `backup.committed`, between the manifest and the journal.
 package enum Failpoint {
-    /// Dies here if the environment says so, else returns at once. May be called from any thread.
+    /// Dies or stops here if the environment says so, else returns at once. May be called from any thread.
     package static func hit(_ name: @autoclosure () -> String) {
         guard let armed else { return }
         guard armed.name == name() else { return }
-        if hits.add(1, ordering: .relaxed).newValue == armed.count { kill(getpid(), SIGKILL) }
+        // To this thread: a process is told to stop by any of its threads, and this one would go on for a while.
+        if hits.add(1, ordering: .relaxed).newValue == armed.count { raise(signal) }
     }
 
     private static let hits = Atomic<Int>(0)
     private static let armed = parse(ProcessInfo.processInfo.environment["DRP_FAILPOINT"])
+    private static let signal =
+        ProcessInfo.processInfo.environment["DRP_FAILPOINT_SIGNAL"] == "STOP" ? SIGSTOP : SIGKILL
 
     struct Armed: Equatable {
         var name: String

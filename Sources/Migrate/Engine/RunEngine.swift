@@ -47,7 +47,6 @@ package struct RunEngine: Sendable {
     let catalog: StepCatalog
     let clock: any WallClock
     let progress: @Sendable (RunProgress) -> Void
-    private let beatEvery = Duration.seconds(15)
 
     package init(
         journal: Journal, catalog: StepCatalog, clock: any WallClock,
@@ -175,49 +174,17 @@ package struct RunEngine: Sendable {
         let clientLease = try await journal.acquireLease("client/\(client)")
         let runLease: LeaseEntry
         do { runLease = try await journal.acquireLease(Journal.leaseName(of: run)) } catch {
-            await release([clientLease])
+            await journal.giveBack([clientLease])
             throw error
         }
         do {
-            let report = try await beating([clientLease, runLease]) { try await body(runLease) }
-            await release([runLease, clientLease])
+            let report = try await journal.beating([clientLease, runLease], by: clock) { try await body(runLease) }
+            await journal.giveBack([runLease, clientLease])
             return report
         } catch {
-            await release([runLease, clientLease])
+            await journal.giveBack([runLease, clientLease])
             throw error
         }
-    }
-
-    private func beating(
-        _ leases: [LeaseEntry], _ body: @escaping @Sendable () async throws -> RunReport
-    ) async throws -> RunReport {
-        try await withThrowingTaskGroup(of: RunReport?.self) { group in
-            group.addTask { try await body() }
-            group.addTask {
-                while true {
-                    try await clock.sleep(for: beatEvery)
-                    for lease in leases { try await beat(lease) }
-                }
-            }
-            defer { group.cancelAll() }
-            // The heartbeat never returns: what comes first is the report, or the first error of either.
-            while let report = try await group.next() { if let report { return report } }
-            throw CancellationError()
-        }
-    }
-
-    /// Only a lost lease ends the run; a journal that is busy gets the next beat.
-    private func beat(_ lease: LeaseEntry) async throws {
-        do { try await journal.beat(lease) } catch let error as JournalError where error.reason != .leaseLost {}
-    }
-
-    /// Also when this task is cancelled: hence the task of its own. A lease that cannot be given back ends with the
-    /// process, so a failure here must not hide what the run came to.
-    private func release(_ leases: [LeaseEntry]) async {
-        let journal = journal
-        await Task {
-            for lease in leases { try? await journal.release(lease) }
-        }.value
     }
 }
 

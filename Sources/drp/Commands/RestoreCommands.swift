@@ -116,25 +116,24 @@ struct RestoreCommands: AsyncParsableCommand {
                 identity: options.identity.identity, progress: display)
             let prepared = try await options.prepare(composition, confirmed: true)
             let began = composition.clock.now
-            let lease = try await composition.journal.acquireLease("client/\(options.client)")
-            let comparison: ContentComparison
-            let restored: Date
-            do {
-                try await prepared.restore.run(
-                    existing: options.replace ? .replace : .refuse, progress: composition.progress)
-                display.end()
-                restored = composition.clock.now
-                comparison = try await prepared.restore.compare(progress: composition.progress)
-                display.end()
-            } catch {
-                display.end()
-                await composition.record(failed: error, prepared.found)
-                // The lease ends with the process; a failure here must not hide the first one.
-                try? await composition.journal.release(lease)
-                throw error
+            let replace = options.replace
+            // No end to the lease while this process lives: nothing would refuse what it goes on to write.
+            let (restored, comparison) = try await composition.journal.holding("client/\(options.client)") { _ in
+                do {
+                    try await prepared.restore.run(
+                        existing: replace ? .replace : .refuse, progress: composition.progress)
+                    display.end()
+                    let restored = composition.clock.now
+                    let comparison = try await prepared.restore.compare(progress: composition.progress)
+                    display.end()
+                    try await composition.record(comparison, prepared.found)
+                    return (restored, comparison)
+                } catch {
+                    display.end()
+                    await composition.record(failed: error, prepared.found)
+                    throw error
+                }
             }
-            try await composition.record(comparison, prepared.found)
-            try await composition.journal.release(lease)
             let end = composition.clock.now
             try Output.answer(
                 RestoreAnswer(

@@ -31,7 +31,14 @@ struct Serve: AsyncParsableCommand {
         let composition = try await common.composition()
         var logger = composition.logger
         if !common.verbose { logger.logLevel = .info }
-        let lease = try await composition.journal.acquireLease("serve")
+        let (quiet, parallel) = (logger, parallel)
+        try await composition.journal.holding("serve") { _ in
+            try await composition.backupJob.settleAbandoned()
+            try await Self.serve(composition, limit: parallel, quiet)
+        }
+    }
+
+    private static func serve(_ composition: Composition, limit: Int, _ logger: Logger) async throws {
         let service = SchedulerService(
             entries: composition.fleet.clients.compactMap { client in
                 composition.fleet.policy(of: client).map { policy in
@@ -40,12 +47,11 @@ struct Serve: AsyncParsableCommand {
                 }
             },
             handlers: ["backup": BackupHandler(composition: composition)], journal: composition.journal,
-            clock: composition.clock, limit: parallel, logger: logger)
+            clock: composition.clock, limit: limit, logger: logger)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [.init(service: service)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
-        try await composition.journal.release(lease)
     }
 }
 

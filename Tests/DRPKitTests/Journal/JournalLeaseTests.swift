@@ -66,6 +66,71 @@ struct JournalLeaseTests {
         }
     }
 
+    @Test("a living holder keeps its lease for ever, unless it said how long it lasts in silence")
+    func silence() async throws {
+        try await withJournal { journal, clock, folder in
+            let other = try await Journal.open(folder: folder, clock: clock)
+            _ = try await journal.acquireLease("run/x")
+            let lease = try await journal.acquireLease("client/acme", lasts: .seconds(300))
+            clock.advance(299)
+            await #expect(throws: JournalError.self) { try await other.acquireLease("client/acme") }
+            try await journal.beat(lease)
+            clock.advance(299)
+            await #expect(throws: JournalError.self) { try await other.acquireLease("client/acme") }
+            clock.advance(2)
+            let next = try await other.acquireLease("client/acme")
+            #expect(next.fence == lease.fence + 1)
+            await #expect(throws: JournalError(.leaseLost, "client/acme")) { try await journal.beat(lease) }
+            await #expect(throws: JournalError.self) { try await other.acquireLease("run/x") }
+            #expect(try await journal.events().map(\.kind) == ["lease.taken-over"])
+        }
+    }
+
+    @Test("work under a lease beats while it goes on, and gives the lease back however it ends")
+    func heartbeat() async throws {
+        try await withJournal { journal, _, _ in
+            try await journal.holding("client/acme") { lease in
+                // The clock of this test passes by itself while somebody sleeps.
+                while try await journal.leases()[0].beat == lease.since {}
+            }
+            #expect(try await journal.leases().isEmpty)
+            await #expect(throws: CancellationError.self) {
+                try await journal.holding("client/acme") { _ in throw CancellationError() }
+            }
+            #expect(try await journal.leases().isEmpty)
+        }
+    }
+
+    @Test("who lost the lease of a client can write nothing more about its backup, and its work is cancelled")
+    func lostBackup() async throws {
+        try await withJournal { journal, clock, folder in
+            let other = try await Journal.open(folder: folder, clock: clock)
+            let error = await #expect(throws: JournalError.self) {
+                try await journal.holding("client/acme", lasts: .seconds(300)) { lease in
+                    // Of its own, since this one is cancelled as soon as the heartbeat sees it.
+                    try await Task {
+                        let id = try await journal.beginBackup(client: acme, store: paris)
+                        try await journal.release(lease)
+                        _ = try await other.acquireLease("client/acme")
+                        let figures = BackupFigures(
+                            number: 1, instant: clock.now, sourceBytes: ByteCount(1), newBytes: ByteCount(1),
+                            storedBytes: ByteCount(1))
+                        do {
+                            try await journal.finishBackup(id, figures, holding: lease)
+                            Issue.record("a result was written without the lease")
+                        } catch let error as JournalError {
+                            #expect(error.reason == .leaseLost)
+                        }
+                    }.value
+                    while true { try await clock.sleep(for: .seconds(1)); try Task.checkCancellation() }
+                }
+            }
+            #expect(error?.reason == .leaseLost)
+            #expect(try await other.leases().map(\.name) == ["client/acme"])
+            #expect(try await journal.backups()[0].outcome == nil)
+        }
+    }
+
     @Test("who lost the lease of a run can write nothing more about it")
     func fencing() async throws {
         try await withJournal { journal, clock, _ in
