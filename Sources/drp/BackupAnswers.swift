@@ -243,6 +243,15 @@ struct VerifyAnswer: Answer {
         var client: ClientID
         var store: StoreName
         var report: VerifyReport
+        /// Backups that cannot be restored whole, or not with every identity.
+        var suffering: [Int]
+
+        init(client: ClientID, store: StoreName, report: VerifyReport) {
+            self.client = client
+            self.store = store
+            self.report = report
+            suffering = report.suffering
+        }
     }
 
     var results: [Result] = []
@@ -257,17 +266,35 @@ struct VerifyAnswer: Answer {
                 "\(report.isWhole ? "whole   " : "DAMAGED ") \(result.client) in \(result.store): "
                 + "\(report.backups.count) backups, \(report.packs) packs (\(Text.bytes(report.packBytes))), "
                 + "\(report.chunks) chunks\(read)"
-            return [head]
-                + report.problems.map { problem in
-                    let suffer =
-                        problem.backups.isEmpty
-                        ? "no backup suffers"
-                        : "backups that suffer: \(problem.backups.map(String.init).joined(separator: ", "))"
-                    return "          \(Text.safe(problem.subject)): \(Text.safe(problem.text)) (\(suffer))"
-                }
-                + report.unusedEpochs.map {
-                    "          epoch \($0) is in the store and not among our keys; nothing of ours uses it"
-                }
+            var lines = [head]
+            if let sample = report.sample { lines.append(Self.tell(sample, of: report)) }
+            for problem in report.problems {
+                let suffer =
+                    problem.backups.isEmpty
+                    ? "no backup suffers" : "backups that suffer: \(Text.numbers(problem.backups))"
+                lines.append("          \(Text.safe(problem.subject)): \(Text.safe(problem.text)) (\(suffer))")
+            }
+            lines += report.unusedEpochs.map {
+                "          epoch \($0) is in the store and not among our keys; nothing of ours uses it"
+            }
+            if !report.isWhole { lines.append(Self.tellSuffering(result)) }
+            return lines
         }.joined(separator: "\n")
+    }
+
+    private static func tell(_ sample: VerifyReport.Sample, of report: VerifyReport) -> String {
+        let left =
+            sample.roundsLeft == 0
+            ? "with this round, everything that stayed has been read"
+            : "\(sample.roundsLeft) more of \(sample.rounds) until everything has been read"
+        return "          round \(sample.round): \(sample.packs) of \(report.packs) packs read whole "
+            + "(\(Text.bytes(sample.packBytes))); \(left)"
+    }
+
+    private static func tellSuffering(_ result: Result) -> String {
+        let (bad, all) = (result.suffering, result.report.backups)
+        let whole = Set(all).subtracting(bad).sorted()
+        guard !bad.isEmpty else { return "          no backup suffers: all \(all.count) can be restored" }
+        return "          backups that suffer: \(Text.numbers(bad)); whole: \(Text.numbers(whole))"
     }
 }

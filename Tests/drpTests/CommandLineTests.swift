@@ -46,6 +46,10 @@ struct CommandLineTests {
             "migrate run acme --to south --identity none.key --confirm acme", "runs show nonsense",
             "serve --parallel 0", "prune run", "prune plan acme --all", "prune run acme --grace soon", "hold set acme",
             "hold set acme --reason ", "hold release acme", "hold release acme --confirm birch",
+            "events verify --head abc", "events verify --head 0:abc", "events list --limit 0",
+            "events list --run ../x", "catalog rebuild", "catalog rebuild acme --all", "catalog rebuild nobody",
+            "backup verify --sample 5", "backup verify --sample 0%", "backup verify --sample 101%",
+            "backup verify --sample -5%", "backup verify --sample x%", "backup verify --sample 0.00001%",
             "config check --fleet nowhere.yaml", "check --fleet nowhere.yaml", "runs resume",
         ])
     func wrongUse(line: String) async throws {
@@ -67,7 +71,8 @@ struct CommandLineTests {
             ["restore", "run", "acme", "--target", target] + identity, ["prune", "plan", "acme"],
             ["prune", "run", "acme"], ["hold", "set", "acme", "--reason", "audit"], ["hold", "show"],
             ["hold", "release", "acme", "--confirm", "acme"], ["migrate", "plan"] + toSouth,
-            ["migrate", "run"] + toSouth + ["--confirm", "acme"], ["runs", "list"],
+            ["backup", "verify", "--sample", "5%"], ["catalog", "rebuild", "--all"], ["events", "list"],
+            ["events", "verify"], ["migrate", "run"] + toSouth + ["--confirm", "acme"], ["runs", "list"],
         ]
         for command in commands {
             let ended = try await world.drp(command + ["--json"])

@@ -11,9 +11,33 @@ package struct VerifyReport: Codable, Sendable {
         package var backups: [Int]
     }
 
+    /// What a round that reads a share of the packs did.
+    package struct Sample: Codable, Sendable, Equatable {
+        /// Of the packs, in percent.
+        package var percent: Double
+        /// From 1.
+        package var round: Int
+        /// Packs that were read whole, and their bytes.
+        package var packs = 0
+        package var packBytes: Int64 = 0
+        /// How many rounds read everything that stays.
+        package var rounds: Int
+        /// How many of them are left until everything was read; 0 with this one.
+        package var roundsLeft: Int
+
+        init(_ sample: VerifySample) {
+            percent = Double(sample.share) * 100 / Double(VerifySample.circle)
+            round = sample.round
+            rounds = sample.rounds
+            roundsLeft = sample.roundsLeft
+        }
+    }
+
     package var backups: [Int] = []
     package var packs = 0
     package var packBytes: Int64 = 0
+    /// nil if all packs were read whole.
+    package var sample: Sample?
     package var chunks = 0
     /// Chunks whose content was opened and compared with their ids; 0 if no identity was at hand.
     package var chunksRead = 0
@@ -25,6 +49,9 @@ package struct VerifyReport: Codable, Sendable {
 
     package var isWhole: Bool { problems.isEmpty }
 
+    /// All backups that cannot be restored whole, or not with every identity, in order.
+    package var suffering: [Int] { Set(problems.flatMap(\.backups)).sorted() }
+
     package init() {}
 }
 
@@ -34,19 +61,22 @@ extension Repository {
     /// - Parameters:
     ///   - reader: with one, each chunk is opened too, its id is made again from its records, and the digests
     ///     of the manifests are made again from those.
+    ///   - sample: with one, only its packs are read whole, and only their chunks are opened; all else is checked anyway.
     ///   - progress: bytes of packs and chunks done; called from any thread.
     /// - Throws: `StoreError` if the store cannot be read; what is wrong with the repository is in the report.
     package static func verify(
         store: any ObjectStore, keys: WriterKeys, reader: (@Sendable () async throws -> BackupReader)? = nil,
-        progress: @escaping @Sendable (Int64) -> Void = { _ in }
+        sample: VerifySample? = nil, progress: @escaping @Sendable (Int64) -> Void = { _ in }
     ) async throws -> VerifyReport {
-        var verification = Verification(Repository(unchecked: store, keys: keys), progress: progress)
+        var verification = Verification(
+            Repository(unchecked: store, keys: keys), sample: sample, progress: progress)
         try await verification.checkKeys()
         try await verification.checkPacks()
         try await verification.checkIndexes()
         try await verification.checkPruning()
         try await verification.checkManifests()
         try await verification.checkStrays()
+        verification.nameSuffering()
         if let reader {
             do {
                 try await verification.readContent(try await reader())
@@ -61,6 +91,7 @@ extension Repository {
 /// The verification on its way.
 private struct Verification {
     let repository: Repository
+    let sample: VerifySample?
     let progress: @Sendable (Int64) -> Void
     var report = VerifyReport()
     private var layout: RepositoryLayout { repository.layout }
@@ -79,10 +110,20 @@ private struct Verification {
         /// What is known of a manifest that cannot be read is its hash alone.
         var isReadable = true
     }
+    /// Chunks of the packs that were read whole; all count without a sample.
+    private var sampled: Set<ChunkID> = []
+    /// Packs with a problem, by its place in the report, and what they hold as far as somebody can tell.
+    private var damaged: [(problem: Int, name: ContentHash, chunks: Set<ChunkID>?)] = []
+    /// Problems of card and wrapped keys, by their places in the report.
+    private var keyProblems: [Int] = []
+    /// For each backup the chunks that are in no whole pack.
+    private var lost: [Int: Set<ChunkID>] = [:]
 
-    init(_ repository: Repository, progress: @escaping @Sendable (Int64) -> Void) {
+    init(_ repository: Repository, sample: VerifySample?, progress: @escaping @Sendable (Int64) -> Void) {
         self.repository = repository
+        self.sample = sample
         self.progress = progress
+        report.sample = sample.map { VerifyReport.Sample($0) }
     }
 
     mutating func note(_ subject: String, _ text: String, backups: [Int]) {
@@ -102,6 +143,12 @@ private struct Verification {
     }
 
     mutating func checkKeys() async throws {
+        let before = report.problems.count
+        try await checkCardAndWraps()
+        keyProblems = Array(before..<report.problems.count)
+    }
+
+    private mutating func checkCardAndWraps() async throws {
         try await check(layout.card) { try await $0.repository.checkCard() }
         // What is wrong with a link is told by the card's check above.
         for epoch in repository.keys.all { seen.insert(layout.epoch(epoch.epoch)) }
@@ -122,24 +169,24 @@ private struct Verification {
     }
 
     mutating func checkPacks() async throws {
-        for object in try await repository.store.list(layout.packs) {
-            guard let name = layout.packName(object.key) else { continue }
-            try await check(object.key) { this in
-                let bytes = try await this.repository.store.read(object.key)
-                this.report.packs += 1
-                this.report.packBytes += Int64(bytes.count)
-                this.progress(Int64(bytes.count))
-                guard ContentHash(hashing: bytes) == name else {
-                    throw RepositoryError(.damaged, "\(object.key)", cause: "its bytes do not have its name's hash")
-                }
-                let size = Int64(bytes.count)
-                let range = try Pack.trailerRange(
-                    footer: bytes.suffix(Pack.footerLength), size: size, subject: "\(object.key)")
-                let pack = try this.repository.storedPack(
-                    name, size: size, trailer: bytes[Int(range.lowerBound)..<Int(range.upperBound)],
-                    at: range.lowerBound)
-                this.good[name] = pack
-                for entry in pack.trailer.entries { this.chunks[entry.id] = entry.kind }
+        let packs = try await PackCheck(repository: repository, sample: sample, progress: progress)
+            .run(try await repository.store.list(layout.packs))
+        for pack in packs {
+            seen.insert(pack.key)
+            report.packs += 1
+            report.packBytes += pack.size
+            if sample != nil, pack.isReadWhole {
+                report.sample?.packs += 1
+                report.sample?.packBytes += pack.size
+            }
+            if let failure = pack.failure {
+                note("\(pack.key)", failure, backups: [])
+                let chunks = pack.stored.map { Set($0.trailer.entries.map(\.id)) }
+                damaged.append((report.problems.count - 1, pack.name, chunks))
+            } else if let stored = pack.stored {
+                good[pack.name] = stored
+                for entry in stored.trailer.entries { chunks[entry.id] = entry.kind }
+                if sample != nil, pack.isReadWhole { sampled.formUnion(stored.trailer.entries.map(\.id)) }
             }
         }
         report.chunks = chunks.count
@@ -149,6 +196,7 @@ private struct Verification {
         for object in try await repository.store.list(layout.indexes) where layout.indexName(object.key) != nil {
             try await check(object.key) { this in
                 let packs = try await this.repository.index(object.key).packs
+                this.learnContent(of: packs)
                 guard packs.allSatisfy({ this.good[$0.name] == nil || this.good[$0.name] == $0 }) else {
                     throw RepositoryError(.damaged, "\(object.key)", cause: "it contradicts the trailer of a pack")
                 }
@@ -174,6 +222,14 @@ private struct Verification {
         seen.insert(layout.probe)
     }
 
+    /// What a damaged pack held, if it cannot tell itself.
+    private mutating func learnContent(of packs: [StoredPack]) {
+        for place in damaged.indices where damaged[place].chunks == nil {
+            guard let pack = packs.first(where: { $0.name == damaged[place].name }) else { continue }
+            damaged[place].chunks = Set(pack.trailer.entries.map(\.id))
+        }
+    }
+
     mutating func checkManifests() async throws {
         let numbers = try await repository.numbers()
         report.backups = numbers
@@ -190,11 +246,12 @@ private struct Verification {
                 let manifest = try repository.open(sealed, number: number)
                 manifests[number] = manifest
                 links[number] = Link(subject: key, previous: manifest.previous, hash: hash)
-                let lost = manifest.chunks.count { chunks[$0.key] != $0.value }
-                if lost > 0 {
+                let needed = manifest.chunks
+                let lost = needed.filter { chunks[$0.key] != $0.value }
+                if !lost.isEmpty {
+                    self.lost[number] = Set(lost.keys)
                     note(
-                        "\(key)", "\(lost) of its \(manifest.chunks.count) chunks are in no whole pack",
-                        backups: [number])
+                        "\(key)", "\(lost.count) of its \(needed.count) chunks are in no whole pack", backups: [number])
                 }
             } catch let error as RepositoryError {
                 note("\(key)", error.message, backups: [number])
@@ -216,6 +273,20 @@ private struct Verification {
         }
     }
 
+    /// Says of each damaged pack and key which backups suffer, now that the manifests have told what they need.
+    mutating func nameSuffering() {
+        let explained = damaged.reduce(into: Set<ChunkID>()) { $0.formUnion($1.chunks ?? []) }
+        for pack in damaged {
+            report.problems[pack.problem].backups =
+                lost.filter { _, chunks in
+                    guard let held = pack.chunks else { return !chunks.isSubset(of: explained) }
+                    return !chunks.isDisjoint(with: held)
+                }.keys.sorted()
+        }
+        // Without the card nothing opens; without a wrap, nothing opens for that recipient.
+        for place in keyProblems { report.problems[place].backups = report.backups }
+    }
+
     mutating func checkStrays() async throws {
         for object in try await repository.store.list(layout.root) where !seen.contains(object.key) {
             if let epoch = layout.wrapEpoch(object.key) ?? layout.epochNumber(object.key),
@@ -233,7 +304,9 @@ private struct Verification {
     mutating func readContent(_ reader: BackupReader) async throws {
         var needed: [ChunkID: ChunkKind] = [:]
         for manifest in manifests.values { needed.merge(manifest.chunks) { first, _ in first } }
-        let work = needed.filter { chunks[$0.key] == $0.value }.sorted { $0.key.hash < $1.key.hash }
+        let isAll = sample == nil
+        let work = needed.filter { chunks[$0.key] == $0.value && (isAll || sampled.contains($0.key)) }
+            .sorted { $0.key.hash < $1.key.hash }
         let halves = [work.prefix(work.count / 2), work.suffix(work.count - work.count / 2)]
         var digests: [ChunkID: ContentDigest] = [:]
         var failures: [ChunkID: String] = [:]

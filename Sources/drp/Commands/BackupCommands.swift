@@ -121,9 +121,12 @@ struct BackupCommands: AsyncParsableCommand {
                 Examples:
                   drp backup verify acme
                   drp backup verify --read-data --identity recovery.key
+                  drp backup verify --sample 5%
 
                 Without --read-data, every object is checked against its name and opened as far as the writer's keys go. With
-                it, every chunk is decrypted too, and ids and digests are computed again.
+                it, every chunk is decrypted too, and ids and digests are computed again. With --sample, a share of the packs
+                is read at a time, another one each time, so that 5% a night has read everything within 20 nights; names,
+                sizes, trailers, indexes and manifests are checked each time.
                 """)
 
         @Argument(help: ArgumentHelp("Clients; all without any.", valueName: "client"))
@@ -134,6 +137,12 @@ struct BackupCommands: AsyncParsableCommand {
 
         @Option(name: .long, help: ArgumentHelp("The recovery identity that opens backups.", valueName: "file"))
         var identity: String?
+
+        @Option(
+            name: .long,
+            help: ArgumentHelp(
+                "Read this share of the packs, as 5% or 0.5%, another one each time.", valueName: "share"))
+        var sample: SampleShare?
 
         @OptionGroup var common: CommonOptions
 
@@ -148,7 +157,9 @@ struct BackupCommands: AsyncParsableCommand {
             for client in try composition.clients(clients) {
                 for settings in composition.fleet.stores(of: client) {
                     let done = ByteMeter()
-                    let report = try await composition.verify(client, in: settings, readData: readData) {
+                    let report = try await composition.verify(
+                        client, in: settings, readData: readData, share: sample
+                    ) {
                         display.show("\(client.id): \(settings.name)", done: done.add($0), total: 0)
                     }
                     display.end()
@@ -195,19 +206,42 @@ extension Composition {
         throw firstError ?? RepositoryError(.missing, "a backup of \(client.id)", cause: "no store holds one yet")
     }
 
+    /// With a share, the journal remembers where the next round goes on.
     fileprivate func verify(
-        _ client: Client, in settings: StoreSettings, readData: Bool, progress: @escaping @Sendable (Int64) -> Void
+        _ client: Client, in settings: StoreSettings, readData: Bool, share: SampleShare?,
+        progress: @escaping @Sendable (Int64) -> Void
+    ) async throws -> VerifyReport {
+        guard let share else {
+            return try await verify(client, in: settings, readData: readData, sample: nil, progress: progress)
+        }
+        let last = try await journal.verifyRound(client: client.id, store: settings.name)
+        let sample = VerifySample(
+            share: share.millionths, round: (last?.round ?? 0) + 1, position: last?.position ?? 0)
+        let report = try await verify(client, in: settings, readData: readData, sample: sample, progress: progress)
+        try await journal.recordVerifyRound(
+            VerifyRound(round: sample.round, position: sample.next.position), client: client.id, store: settings.name,
+            facts: [
+                "share": .text("\(share)"), "packs": .integer(Int64(report.sample?.packs ?? 0)),
+                "ofPacks": .integer(Int64(report.packs)), "bytes": .integer(report.sample?.packBytes ?? 0),
+                "chunksOpened": .integer(Int64(report.chunksRead)), "problems": .integer(Int64(report.problems.count)),
+            ])
+        return report
+    }
+
+    private func verify(
+        _ client: Client, in settings: StoreSettings, readData: Bool, sample: VerifySample?,
+        progress: @escaping @Sendable (Int64) -> Void
     ) async throws -> VerifyReport {
         let store = try Self.openStore(settings)
         let keys = try keys(of: client)
         guard readData, let identity else {
-            return try await Repository.verify(store: store, keys: keys, progress: progress)
+            return try await Repository.verify(store: store, keys: keys, sample: sample, progress: progress)
         }
         return try await Repository.verify(
             store: store, keys: keys,
             reader: {
                 let repository = try await Repository(store: store, keys: keys)
                 return try await repository.reader(try await repository.rootKeys(identity))
-            }, progress: progress)
+            }, sample: sample, progress: progress)
     }
 }
