@@ -1,10 +1,7 @@
 #!/usr/bin/env python3
 """Read a repository of drp without drp, as docs/repository-format.md describes it.
 
-    read-repository.py --store FOLDER --identity FILE clients
-    read-repository.py --store FOLDER --identity FILE [--client NAME] list
-    read-repository.py --store FOLDER --identity FILE [--client NAME] show NUMBER
-    read-repository.py --store FOLDER --identity FILE [--client NAME] extract NUMBER --to FOLDER
+    read-repository.py --store FOLDER --identity FILE [--client NAME] clients|list|show NUMBER|extract NUMBER --to FOLDER
 
 --client takes a name or uuid, and is needed where the identity opens more than one. `extract` writes into a new folder:
 
@@ -41,6 +38,7 @@ from hpke import bech32, expand, hmac256, unbech32, unwrap  # noqa: E402
 
 FORMAT = 0
 DERIVATION, ROOT_KEY, PACK_KEY, CHUNK, TRAILER, INDEX, MANIFEST, _, CARD, RECIPIENT = range(1, 11)
+EPOCH = 14
 DOCUMENTS, REDIS_KEYS, MONGO_CATALOG, MONGO_USERS, REDIS_FUNCTIONS = range(1, 6)
 LEAST = {DOCUMENTS: 5, REDIS_KEYS: 4, MONGO_CATALOG: 5, MONGO_USERS: 5, REDIS_FUNCTIONS: 4}
 MIB = 1 << 20
@@ -108,56 +106,82 @@ class Cursor:
         need(self.at == len(self.data), self.subject, "bytes are left over")
 
 
-class Repository:
-    def __init__(self, store, name, identity):
-        self.root, self.client = os.path.join(store, name), uuid.UUID(name)
-        self.packs, self.chunks, self.hashed, self.pack_keys = {}, {}, set(), {}
-        card = self.read("drp.json")
-        try:
-            self.card = json.loads(card)
-            check_format("drp.json", self.card["format"])
-            canonical = json.dumps(self.card, sort_keys=True, indent=2, separators=(",", " : "), ensure_ascii=False)
-            need(card == canonical.encode() + b"\n", "drp.json", "it is not in canonical form")
-            self.name, self.epoch, created = self.card["name"], self.card["epoch"], self.card["created"]
-            need(self.card["client"] == name.upper(), "drp.json", "it is of another client")
-            need(type(self.epoch) is int and 0 < self.epoch < 1 << 32, "drp.json", "its epoch is out of range")
-            claimed = bytes.fromhex(self.card["mark"])
-            self.unlock(identity)
-            mark = self.mark(CARD, ("%s\n%s" % (self.name, created)).encode())
-        except (ValueError, KeyError, TypeError) as e:
-            raise Bad("drp.json: it is not the JSON of a repository (%s)" % type(e).__name__) from None
-        need(hmac.compare_digest(mark, claimed), "drp.json", "the mark of its writer is wrong")
+def header(data, letter, subject):
+    """The epoch of an object that must be of one kind."""
+    magic, form, epoch = Cursor(data, subject).unpack("4sHI")
+    need(magic == b"DRP" + letter.encode(), subject, "it does not begin as such an object does")
+    check_format(subject, form)
+    return epoch
 
-    def unlock(self, identity):
-        recipient = bech32("drp", identity.public_key().public_bytes_raw())
-        subject = "keys/%d/%s" % (self.epoch, recipient)
-        wrap = self.read(subject)  # if it is not there, the identity is no recipient
-        self.check_header(wrap, "K", subject)
-        need(len(wrap) == 122, subject, "%d bytes instead of 122" % len(wrap))
+
+class Epoch:
+    """The keys of one epoch, out of a wrapped root key."""
+
+    def __init__(self, client, number, wrap, identity, recipient, subject):
+        self.client, self.number = client, number
+        need(len(wrap) == 122 and header(wrap, "K", subject) == number, subject, "it is no wrapped key of this epoch")
         root = open_wrap(wrap[10:90], identity, self.binding(ROOT_KEY), subject)
         prk = hmac256(self.binding(DERIVATION), root)
         self.private = X25519PrivateKey.from_private_bytes(expand(prk, b"x25519", 32))
         self.id_key, self.catalog_key = expand(prk, b"id", 32), expand(prk, b"catalog", 32)
         self.mark_key = expand(hmac256(self.binding(DERIVATION), self.catalog_key), b"mark", 32)
-        mark = self.mark(RECIPIENT, recipient.encode() + wrap[:90])
-        need(hmac.compare_digest(mark, wrap[90:]), subject, "the mark of its writer is wrong")
+        self.need_mark(wrap[90:], RECIPIENT, recipient.encode() + wrap[:90], subject)
 
     def binding(self, purpose, extra=b""):
-        return b"drp" + struct.pack("<BH16sI", purpose, FORMAT, self.client.bytes, self.epoch) + extra
+        return b"drp" + struct.pack("<BH16sI", purpose, FORMAT, self.client.bytes, self.number) + extra
 
-    def mark(self, purpose, data):
-        return hmac256(self.mark_key, self.binding(purpose, data))
+    def need_mark(self, claimed, purpose, data, subject):
+        mark = hmac256(self.mark_key, self.binding(purpose, data))
+        need(hmac.compare_digest(mark, claimed), subject, "the mark of its writer is wrong")
 
-    def check_header(self, data, letter, subject):
-        magic, form, epoch = Cursor(data, subject).unpack("4sHI")
-        need(magic == b"DRP" + letter.encode(), subject, "it does not begin as such an object does")
-        check_format(subject, form)
-        need(epoch == self.epoch, subject, "it is of epoch %d, not %d" % (epoch, self.epoch))
+
+class Repository:
+    def __init__(self, store, name, identity):
+        self.root, self.client = os.path.join(store, name), uuid.UUID(name)
+        self.packs, self.chunks, self.hashed, self.pack_keys, self.epochs = {}, {}, set(), {}, {}
+        text = self.read("drp.json")
+        try:
+            card = json.loads(text)
+            check_format("drp.json", card["format"])
+            canonical = json.dumps(card, sort_keys=True, indent=2, separators=(",", " : "), ensure_ascii=False)
+            need(text == canonical.encode() + b"\n", "drp.json", "it is not in canonical form")
+            self.name, first, mark = card["name"], card["epoch"], bytes.fromhex(card["mark"])
+            need(card["client"] == name.upper(), "drp.json", "it is of another client")
+            need(type(first) is int and 0 < first < 1 << 32, "drp.json", "its epoch is out of range")
+            signed = ("%s\n%s" % (self.name, card["created"])).encode()
+        except (ValueError, KeyError, TypeError) as e:
+            raise Bad("drp.json: it is not the JSON of a repository (%s)" % type(e).__name__) from None
+        self.epochs[first] = self.unlock(first, identity)  # if its wrap is not there, the identity is no recipient
+        self.epochs[first].need_mark(mark, CARD, signed, "drp.json")
+        for number in sorted(int(n) for n in self.names("keys") if re.match(r"[1-9][0-9]{0,9}\Z", n)):
+            try:
+                if number > first:
+                    self.epochs[number] = self.linked(self.unlock(number, identity))
+            except Bad as e:  # half begun, or a stranger's
+                print("warning: %s" % e, file=sys.stderr)
+
+    def unlock(self, number, identity):
+        recipient = bech32("drp", identity.public_key().public_bytes_raw())
+        subject = "keys/%d/%s" % (number, recipient)
+        return Epoch(self.client, number, self.read(subject), identity, recipient, subject)
+
+    def linked(self, epoch):
+        """An epoch is ours if the writer of one that is ours began it."""
+        subject = "epochs/%d" % epoch.number
+        link = self.read(subject)
+        need(len(link) == 118 and header(link, "E", subject) == epoch.number, subject, "it is no link of this epoch")
+        before, _, public = Cursor(link[10:54], subject).unpack("IQ32s")
+        need(before in self.epochs and before < epoch.number, subject, "it follows epoch %d" % before)
+        need(public == epoch.private.public_key().public_bytes_raw(), subject, "it is of another key")
+        self.epochs[before].need_mark(link[54:86], EPOCH, link[:54], subject)
+        epoch.need_mark(link[86:], EPOCH, link[:54], subject)
+        return epoch
 
     def open_document(self, data, letter, purpose, extra, subject):
-        self.check_header(data, letter, subject)
-        frame = unseal(self.catalog_key, data[10:], self.binding(purpose, extra), subject)
-        return open_frame(frame, LARGEST_DOCUMENT, subject)
+        epoch = self.epochs.get(header(data, letter, subject))
+        need(epoch, subject, "it is of an epoch that does not open")
+        frame = unseal(epoch.catalog_key, data[10:], epoch.binding(purpose, extra), subject)
+        return open_frame(frame, LARGEST_DOCUMENT, subject), epoch
 
     def read(self, name):
         path = os.path.join(self.root, name)
@@ -190,7 +214,7 @@ class Repository:
             content = size - 12 - length
             need(content >= 0, subject, "a trailer of %d bytes in %d" % (length, size))
             f.seek(content)
-            trailer = self.open_document(f.read(length), "T", TRAILER, struct.pack("<Q", content), subject)
+            trailer, epoch = self.open_document(f.read(length), "T", TRAILER, struct.pack("<Q", content), subject)
         cursor = Cursor(trailer, subject)
         keys = [cursor.take(80) for _ in range(cursor.unpack("H")[0])]
         (count,) = cursor.unpack("I")
@@ -199,19 +223,20 @@ class Repository:
         for chunk, kind, key, offset, sealed, plain in entries:
             fits = key < len(keys) and sealed >= 28 and offset + sealed <= content and plain <= LARGEST_CHUNK
             need(fits and kind in LEAST, subject, "chunk %s does not fit" % chunk.hex())
-        self.packs[name] = (size, trailer, keys)
+        self.packs[name] = (size, trailer, epoch, keys)
         self.chunks.update((entry[0], (name, *entry[1:])) for entry in entries)
 
     def check_index(self, name):
         subject = "indexes/" + name
         data = self.read(subject)
         need(hashlib.sha256(data).hexdigest() == name, subject, "its bytes do not have its name's hash")
-        cursor = Cursor(self.open_document(data, "I", INDEX, b"", subject), subject)
+        cursor = Cursor(self.open_document(data, "I", INDEX, b"", subject)[0], subject)
         for _ in range(cursor.unpack("I")[0]):
-            pack, size, length = cursor.unpack("32sQI")
+            pack, epoch, size, length = cursor.unpack("32sIQI")
             trailer = cursor.take(length)
             known = self.packs.get(pack.hex())
-            need(known is None or known[:2] == (size, trailer), subject, "it contradicts the trailer of a pack")
+            same = known is None or (known[0], known[1], known[2].number) == (size, trailer, epoch)
+            need(same, subject, "it contradicts the trailer of a pack")
         cursor.finish()
 
     def load(self, chunk, kind):
@@ -221,8 +246,9 @@ class Repository:
         name, its_kind, key, offset, sealed_length, plain_length = self.chunks[chunk]
         need(its_kind == kind, subject, "it is of kind %d instead of %d" % (its_kind, kind))
         pack = "packs/%s/%s" % (name[:2], name)
+        epoch, keys = self.packs[name][2:]
         if (name, key) not in self.pack_keys:
-            self.pack_keys[name, key] = open_wrap(self.packs[name][2][key], self.private, self.binding(PACK_KEY), pack)
+            self.pack_keys[name, key] = open_wrap(keys[key], epoch.private, epoch.binding(PACK_KEY), pack)
         with open(os.path.join(self.root, pack), "rb") as f:
             if name not in self.hashed:
                 right = hashlib.file_digest(f, "sha256").hexdigest() == name
@@ -230,11 +256,11 @@ class Repository:
                 self.hashed.add(name)
             f.seek(offset)
             sealed = f.read(sealed_length)
-        associated = self.binding(CHUNK, bytes([kind]) + chunk)
+        associated = epoch.binding(CHUNK, bytes([kind]) + chunk)
         frame = unseal(self.pack_keys[name, key], sealed, associated, "%s in %s" % (subject, pack))
         plain = open_frame(frame, LARGEST_CHUNK, subject, exactly=plain_length)
         hashes = [hashlib.sha256(record).digest() for record in records(plain, kind, subject)]
-        right = hmac256(self.id_key, bytes([kind]) + b"".join(hashes)) == chunk
+        right = hmac256(epoch.id_key, bytes([kind]) + b"".join(hashes)) == chunk
         need(right, subject, "its records are not those that its id names")
         return plain, hashes
 
@@ -243,7 +269,7 @@ class Repository:
 
     def manifest(self, number):
         subject = "backups/%010d" % number
-        plain = self.open_document(self.read(subject), "M", MANIFEST, struct.pack("<Q", number), subject)
+        plain, epoch = self.open_document(self.read(subject), "M", MANIFEST, struct.pack("<Q", number), subject)
         try:
             manifest = json.loads(plain)
             check_format(subject, manifest["format"])
@@ -251,7 +277,7 @@ class Repository:
             previous = manifest.get("previous")
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Bad("%s: it is not the JSON of a manifest" % subject) from None
-        need(whose == (self.client, self.name, self.epoch, number), subject, "it is of something else")
+        need(whose == (self.client, self.name, epoch.number, number), subject, "it is of something else")
         if number - 1 in self.numbers():
             before = "backups/%010d" % (number - 1)
             right = hashlib.sha256(self.read(before)).hexdigest() == previous
@@ -379,7 +405,7 @@ def main():
     repository, refused = find(options, read_identity(options.identity))
     if options.command == "clients":
         for r in repository:
-            print("%s  %s  epoch %d, %d backups" % (r.client, r.name, r.epoch, len(r.numbers())))
+            print("%s  %s  epoch %d, %d backups" % (r.client, r.name, max(r.epochs), len(r.numbers())))
         for text in refused:
             print("cannot be opened: %s" % text)
     elif options.command == "list":

@@ -71,7 +71,7 @@ struct VerifySampleTests {
         let (store, keys, root) = (fixture.store, fixture.keys, fixture.root)
         guard readData else { return try await Repository.verify(store: store, keys: keys, sample: sample) }
         return try await Repository.verify(
-            store: store, keys: keys, reader: { try await Repository(store: store, keys: keys).reader(root) },
+            store: store, keys: keys, reader: { try await Repository(store: store, keys: keys).reader([root]) },
             sample: sample)
     }
 
