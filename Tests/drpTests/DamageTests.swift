@@ -93,7 +93,8 @@ struct DamageTests {
             """
             m, r = mongo("spared-mongo"), redis("spared-redis")
             print([(d, c, m[d][c].count_documents({})) for d in sorted(m.list_database_names())
-                if d not in ("admin", "local", "config") for c in sorted(m[d].list_collection_names())])
+                if d not in ("admin", "local", "config") for c in sorted(m[d].list_collection_names())
+                if not c.startswith("system.")])
             print(sorted(u["user"] for u in m.admin.system.users.find()), r.databases(), sorted(r.call("KEYS", "*")))
             """)
     }
