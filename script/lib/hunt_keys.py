@@ -28,7 +28,6 @@ spec.loader.exec_module(reader)
 
 class Hunt:
     def __init__(self, repository):
-        self.repository = repository
         repository.load_packs()
         # The smallest: what does not open it would not open another.
         chunk, place = min(repository.chunks.items(), key=lambda c: c[1][4])
@@ -37,8 +36,9 @@ class Hunt:
         with open(os.path.join(repository.root, "packs", name[:2], name), "rb") as f:
             f.seek(offset)
             self.sealed = f.read(length)
-        self.wrapped = repository.packs[name][2][key]
-        self.associated = repository.binding(reader.CHUNK, bytes([kind]) + chunk)
+        self.epoch, keys = repository.packs[name][2:]
+        self.wrapped = keys[key]
+        self.associated = self.epoch.binding(reader.CHUNK, bytes([kind]) + chunk)
 
     def is_pack_key(self, key):
         try:
@@ -49,13 +49,13 @@ class Hunt:
 
     def is_private_key(self, key):
         try:
-            info = self.repository.binding(reader.PACK_KEY)
+            info = self.epoch.binding(reader.PACK_KEY)
             return self.is_pack_key(unwrap(self.wrapped, X25519PrivateKey.from_private_bytes(key), info))
         except (InvalidTag, ValueError):
             return False
 
     def is_root_key(self, key):
-        prk = hmac256(self.repository.binding(reader.DERIVATION), key)
+        prk = hmac256(self.epoch.binding(reader.DERIVATION), key)
         return self.is_private_key(expand(prk, b"x25519", 32))
 
     def opens(self, data):
@@ -77,7 +77,7 @@ def main():
     options.command = "hunt"
     repository, _ = reader.find(options, reader.read_identity(options.identity))
     hunt, tried, files, bad = Hunt(repository), 0, 0, []
-    assert hunt.opens(b"x" * 9 + repository.private.private_bytes_raw() + b"y")[1], "the hunt finds nothing at all"
+    assert hunt.opens(b"x" * 9 + hunt.epoch.private.private_bytes_raw() + b"y")[1], "the hunt finds nothing at all"
     for folder, _, names in os.walk(options.folder):
         for name in names:
             with open(os.path.join(folder, name), "rb") as f:
