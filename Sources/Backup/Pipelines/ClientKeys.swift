@@ -164,16 +164,11 @@ package struct ClientKeys: Sendable {
         return failures
     }
 
-    private func holdingLease(_ client: Client, _ body: (WriterKeys) async throws -> Void) async throws {
-        let lease = try await journal.acquireLease("client/\(client.id)")
-        do {
-            try await body(try read(client))
-            try await journal.release(lease)
-        } catch {
-            // The lease ends with the process; a failure here must not hide the first one.
-            try? await journal.release(lease)
-            throw error
-        }
+    /// With the keys as they are once nobody else works on the client.
+    private func holdingLease(
+        _ client: Client, _ body: @escaping @Sendable (WriterKeys) async throws -> Void
+    ) async throws {
+        try await journal.holding("client/\(client.id)") { _ in try await body(try read(client)) }
     }
 
     private func read(_ client: Client) throws -> WriterKeys { try WriterKeys.read(of: client.id, state: fleet.state) }

@@ -39,18 +39,11 @@ package struct PruneJob: Sendable {
     /// - Throws: `JournalError.leased` while a backup, a restore or a migration of the client runs, `PruneError.held`.
     package func run(_ client: Client, grace: Duration, isConfirmed: Bool) async throws -> [Outcome<PruneReport>] {
         // Under the lease of backups, so that none of this journal runs beside.
-        let lease = try await journal.acquireLease("client/\(client.id)")
-        do {
+        try await journal.holding("client/\(client.id)") { lease in
             try await requireNoHold(client.id)
-            let outcomes = await eachStore(client) { repository, settings in
+            return await eachStore(client) { repository, settings in
                 try await run(repository, client, settings.name, grace, isConfirmed: isConfirmed, lease)
             }
-            try await journal.release(lease)
-            return outcomes
-        } catch {
-            // The lease ends with the process; a failure here must not hide the first one.
-            try? await journal.release(lease)
-            throw error
         }
     }
 

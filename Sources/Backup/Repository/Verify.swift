@@ -114,8 +114,8 @@ private struct Verification {
     private var sampled: Set<ChunkID> = []
     /// Packs with a problem, by its place in the report, and what they hold as far as somebody can tell.
     private var damaged: [(problem: Int, name: ContentHash, chunks: Set<ChunkID>?)] = []
-    /// Problems of card and wrapped keys, by their places in the report.
-    private var keyProblems: [Int] = []
+    /// Problems of card and wrapped keys, by their places in the report, and the first epoch that they close.
+    private var keyProblems: [(problem: Int, epoch: Int)] = []
     /// For each backup the chunks that are in no whole pack.
     private var lost: [Int: Set<ChunkID>] = [:]
 
@@ -143,16 +143,12 @@ private struct Verification {
     }
 
     mutating func checkKeys() async throws {
-        let before = report.problems.count
-        try await checkCardAndWraps()
-        keyProblems = Array(before..<report.problems.count)
-    }
-
-    private mutating func checkCardAndWraps() async throws {
         try await check(layout.card) { try await $0.repository.checkCard() }
-        // What is wrong with a link is told by the card's check above.
-        for epoch in repository.keys.all { seen.insert(layout.epoch(epoch.epoch)) }
+        keyProblems = report.problems.indices.map { ($0, 0) }
         for epoch in repository.keys.all {
+            // What is wrong with a link is told by the card's check above.
+            seen.insert(layout.epoch(epoch.epoch))
+            let before = report.problems.count
             let wraps = try await repository.store.list(layout.wraps(epoch: epoch.epoch))
             if wraps.isEmpty {
                 note("\(layout.wraps(epoch: epoch.epoch))", "the root key is wrapped to nobody", backups: [])
@@ -165,6 +161,7 @@ private struct Verification {
                     try await this.repository.checkWrap(recipient, of: epoch)
                 }
             }
+            keyProblems += (before..<report.problems.count).map { ($0, epoch.epoch) }
         }
     }
 
@@ -283,8 +280,11 @@ private struct Verification {
                     return !chunks.isDisjoint(with: held)
                 }.keys.sorted()
         }
-        // Without the card nothing opens; without a wrap, nothing opens for that recipient.
-        for place in keyProblems { report.problems[place].backups = report.backups }
+        // Without the card nothing opens; without a wrap, nothing of its epoch opens for that recipient, nor of those that
+        // are linked to it. A manifest that cannot be read may be of any.
+        for (problem, epoch) in keyProblems {
+            report.problems[problem].backups = report.backups.filter { (manifests[$0]?.epoch ?? epoch) >= epoch }
+        }
     }
 
     mutating func checkStrays() async throws {

@@ -21,12 +21,13 @@ struct EpochTests {
         return (try await Repository(store: fixture.store, keys: newest), root)
     }
 
+    @discardableResult
     private func backUp(_ repository: Repository) async throws -> Manifest {
         let writer = try await repository.begin()
         let ids = try await OwnThread.run("test") { [chunks] in try chunks.map { try writer.store($0) } }
         return try await writer.commit(
             mongo: RepositoryFixture.mongo(ids, chunks), redis: nil, started: RepositoryFixture.created,
-            finished: RepositoryFixture.created, instant: RepositoryFixture.created)
+            finished: RepositoryFixture.created + 2.5, instant: RepositoryFixture.created + 1)
     }
 
     private func content(_ manifest: Manifest, _ repository: Repository, _ roots: [RootKey]) async throws -> [[UInt8]] {
@@ -80,6 +81,53 @@ struct EpochTests {
         let report = try await fixture.verify()
         #expect(report.isWhole && report.unusedEpochs == [2])
         #expect(try await fixture.repository.highestEpoch() == 2)
+    }
+
+    @Test("a prune after a rotation takes what older backups alone needed, out of an index of both epochs too")
+    func prune() async throws {
+        let world = try await PruneFixture()
+        try await world.backUp(11)
+        try await world.backUp(12)
+        let (repository, root) = try await rotated(world.fixture)
+        try await backUp(repository)
+        // One index of the packs of both, as a prune itself may write it.
+        var packs: [StoredPack] = []
+        for key in world.keys("indexes") {
+            packs += try await repository.index(key).packs
+            world.store[key] = nil
+        }
+        try await repository.put(PackIndex(packs: packs))
+        #expect(packs.map(\.epoch).sorted() == [1, 1, 2])
+        let prune = Prune(
+            repository, retention: Retention(keep: Policy.Keep(last: 2), zone: .gmt), history: nil, grace: .zero)
+        for _ in 0..<2 {
+            _ = try await prune.run(clock: StandingClock(now: world.store.now), isConfirmed: true, mayDelete: {})
+        }
+        #expect(try await repository.backups().backups.map(\.epoch) == [1, 2])
+        var left: [StoredPack] = []
+        for key in world.keys("indexes") { left += try await repository.index(key).packs }
+        #expect(left.map(\.epoch).sorted() == [1, 2])
+        let report = try await Repository.verify(
+            store: world.store, keys: repository.keys,
+            reader: { try await repository.reader([world.fixture.root, root]) })
+        #expect(report.problems == [] && report.chunksRead == 4)
+    }
+
+    @Test("a damaged wrap closes the backups of its epoch and of later ones, not those before")
+    func suffering() async throws {
+        let store = MemoryStore()
+        let fixture = try await RepositoryFixture(store)
+        try await fixture.backUp(chunks)
+        let (repository, _) = try await rotated(fixture)
+        try await backUp(repository)
+        let layout = RepositoryLayout(client: fixture.keys.client)
+        for (epoch, closed) in [(2, [2]), (1, [1, 2])] {
+            let key = layout.wrap(epoch: epoch, fixture.identity.recipient)
+            store[key]?[50] ^= 1
+            let report = try await Repository.verify(store: store, keys: repository.keys)
+            #expect(report.problems.map(\.subject) == ["\(key)"] && report.problems.map(\.backups) == [closed])
+            store[key]?[50] ^= 1
+        }
     }
 
     @Test("the root key of one epoch opens nothing of another")
