@@ -11,6 +11,7 @@ let strict: [SwiftSetting] = [
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -46,7 +47,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "Backup",
-            dependencies: ["CMongoC", "CZstd", "DRPKit", crypto, logging, nioCore, nioPosix, nioSSL],
+            dependencies: ["CMongoC", "CZstd", "DRPKit", crypto, cryptoExtras, logging, nioCore, nioPosix, nioSSL],
             swiftSettings: strict),
         .target(
             name: "Migrate",

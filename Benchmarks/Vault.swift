@@ -65,15 +65,10 @@ enum Vault {
 
     private static func open(_ repository: Repository, _ root: RootKey, _ threads: Int) async throws {
         let reader = try await repository.reader([root])
-        guard let ids = try await repository.latest()?.mongo?.collections[0].chunks else { return }
+        guard let ids = try await repository.latest()?.mongo?.collections[0].segments else { return }
         try await Work.share(threads) { work in
             while let index = work.next(below: ids.count) {
-                let bytes = try reader.load(ids[index], kind: .documents)
-                var hashes: [ContentHash] = []
-                try bytes.withUnsafeBytes { bytes in
-                    try RecordSplitter.forEach(in: bytes, kind: .documents) { hashes.append(ContentHash(hashing: $0)) }
-                }
-                try reader.verifyID(ids[index], kind: .documents, hashes: hashes)
+                _ = try reader.records(ids[index], kind: .documents)
             }
         }
     }
@@ -137,7 +132,8 @@ enum Vault {
             serverVersion: "bench", clusterSeconds: 1, clusterOrdinal: 1, catalog: [], users: [],
             collections: [
                 CollectionManifest(
-                    database: "bench", collection: "documents", digest: digest, chunks: ids, isCapped: false)
+                    database: "bench", collection: "documents", digest: digest, segments: ids.map { Segment($0) },
+                    isCapped: false)
             ])
     }
 }

@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
 """Read a repository of drp without drp, as docs/repository-format.md describes it.
 
-    read-repository.py --store FOLDER --identity FILE [--client NAME] clients|list|show NUMBER|extract NUMBER --to FOLDER
+    read-repository.py --store FOLDER --identity FILE [--client NAME] COMMAND
+
+    clients | list | logs | show NUMBER | extract NUMBER --to FOLDER | extract-logs --to FOLDER
 
 --client takes a name or uuid, and is needed where the identity opens more than one. `extract` writes into a new folder:
 
     DATABASE/COLLECTION.bson    the documents, one after the other, as mongodump does; odd names escaped as there
     catalog.bson, users.bson    descriptions of collections, and users and roles (see the page)
+    oplog.bson                  entries to be replayed over the documents, if there are any
     redis.N.records             the records of Redis database N, each with its own length in front (see the page)
     redis.functions.records     function libraries, likewise
+
+`extract-logs` writes LOG.FROM-TO.records for each slice.
 
 Every hash, tag, id and digest on the way is checked; a file gets its name only when all of it is right, and what else
 came out stays if something is wrong. One chunk is in memory at a time. Written from that page alone, so that the page is
@@ -20,6 +25,7 @@ import argparse
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import re
@@ -36,15 +42,18 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from hpke import bech32, expand, hmac256, unbech32, unwrap  # noqa: E402
 
-FORMAT = 0
-DERIVATION, ROOT_KEY, PACK_KEY, CHUNK, TRAILER, INDEX, MANIFEST, _, CARD, RECIPIENT = range(1, 11)
-EPOCH = 14
-DOCUMENTS, REDIS_KEYS, MONGO_CATALOG, MONGO_USERS, REDIS_FUNCTIONS = range(1, 6)
-LEAST = {DOCUMENTS: 5, REDIS_KEYS: 4, MONGO_CATALOG: 5, MONGO_USERS: 5, REDIS_FUNCTIONS: 4}
+FORMAT = 1
+DERIVATION, ROOT_KEY, PACK_KEY, CHUNK, TRAILER, _, MANIFEST, _, CARD, RECIPIENT, _, TOMBSTONE, _, EPOCH = range(1, 15)
+SLICE, GAP, _, VOID = range(16, 20)
+DOCUMENTS, REDIS_KEYS, MONGO_CATALOG, MONGO_USERS, REDIS_FUNCTIONS, REDIS_PIECES, OPLOG, REDIS_STREAM = range(1, 9)
+LEAST = dict(zip(range(1, 9), (5, 4, 5, 5, 4, 8, 5, 12)))
+LOGS = {"mongo": (1, OPLOG), "redis": (2, REDIS_STREAM)}
 MIB = 1 << 20
 LARGEST_OBJECT, LARGEST_DOCUMENT, LARGEST_CHUNK = 640 * MIB, 512 * MIB, 513 * MIB
-ENTRY = struct.Struct("<32sBHIII")
+ENTRY = struct.Struct("<32sBHIIII")
 HEX64 = re.compile(r"[0-9a-f]{64}\Z")
+SEGMENT = re.compile(r"([0-9a-f]{64})(?:-((?:[0-9a-f]{2})+))?\Z")
+LOG = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})(\.gap)?\Z")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
@@ -58,7 +67,7 @@ def need(condition, subject, what):
 
 
 def check_format(subject, found):
-    need(found == FORMAT, subject, "its format %s is newer than this program" % found)
+    need(found == FORMAT, subject, "its format %s is %s" % (found, "newer than this program" if found else "too old"))
 
 
 def open_wrap(wrapped, private, info, subject):
@@ -90,8 +99,8 @@ def unseal(key, sealed, associated, subject):
 
 
 class Cursor:
-    def __init__(self, data, subject):
-        self.data, self.at, self.subject = data, 0, subject
+    def __init__(self, data, epoch, subject):
+        self.data, self.at, self.epoch, self.subject = data, 0, epoch, subject
 
     def take(self, count):
         left = len(self.data) - self.at
@@ -108,7 +117,7 @@ class Cursor:
 
 def header(data, letter, subject):
     """The epoch of an object that must be of one kind."""
-    magic, form, epoch = Cursor(data, subject).unpack("4sHI")
+    magic, form, epoch = Cursor(data, None, subject).unpack("4sHI")
     need(magic == b"DRP" + letter.encode(), subject, "it does not begin as such an object does")
     check_format(subject, form)
     return epoch
@@ -170,7 +179,7 @@ class Repository:
         subject = "epochs/%d" % epoch.number
         link = self.read(subject)
         need(len(link) == 118 and header(link, "E", subject) == epoch.number, subject, "it is no link of this epoch")
-        before, _, public = Cursor(link[10:54], subject).unpack("IQ32s")
+        before, _, public = Cursor(link[10:54], None, subject).unpack("IQ32s")
         need(before in self.epochs and before < epoch.number, subject, "it follows epoch %d" % before)
         need(public == epoch.private.public_key().public_bytes_raw(), subject, "it is of another key")
         self.epochs[before].need_mark(link[54:86], EPOCH, link[:54], subject)
@@ -183,6 +192,16 @@ class Repository:
         frame = unseal(epoch.catalog_key, data[10:], epoch.binding(purpose, extra), subject)
         return open_frame(frame, LARGEST_DOCUMENT, subject), epoch
 
+    def open_json(self, data, letter, purpose, extra, subject):
+        plain, epoch = data if letter == "S" else self.open_document(data, letter, purpose, extra, subject)
+        try:
+            document = json.loads(plain)
+            check_format(subject, document["format"])
+            need(uuid.UUID(document["client"]) == self.client, subject, "it is of another client")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Bad("%s: it is not the JSON of such an object" % subject) from None
+        return document, epoch
+
     def read(self, name):
         path = os.path.join(self.root, name)
         need(os.path.isfile(path) and os.path.getsize(path) <= LARGEST_OBJECT, name, "it is not there, or too large")
@@ -194,70 +213,55 @@ class Repository:
 
     def load_packs(self):
         """Trailers say where chunks are; a pack without a good one holds nothing. Indexes are caches: not needed."""
-        packs = (n for folder in self.names("packs") for n in self.names("packs/" + folder) if n[:2] == folder)
-        work = [(self.load_trailer, n) for n in packs] + [(self.check_index, n) for n in self.names("indexes")]
-        for step, name in work:
+        for name in (n for folder in self.names("packs") for n in self.names("packs/" + folder) if n[:2] == folder):
             try:
                 if HEX64.match(name):
-                    step(name)
+                    pack = "packs/%s/%s" % (name[:2], name)
+                    self.load_trailer(pack, "T", TRAILER, b"", b"DRPPACK1")
             except Bad as e:
                 print("warning: %s" % e, file=sys.stderr)
 
-    def load_trailer(self, name):
-        subject = "packs/%s/%s" % (name[:2], name)
+    def load_trailer(self, subject, letter, purpose, extra, ending):
+        """Learns the chunks of a pack or slice; gives what stands before their table, and how many bytes they take."""
         with open(os.path.join(self.root, subject), "rb") as f:
             size = f.seek(0, os.SEEK_END)
             need(12 <= size <= LARGEST_OBJECT, subject, "%d bytes" % size)
             f.seek(size - 12)
             length, magic = struct.unpack("<I8s", f.read(12))
-            need(magic == b"DRPPACK0", subject, "it does not end as a pack does")
             content = size - 12 - length
-            need(content >= 0, subject, "a trailer of %d bytes in %d" % (length, size))
+            need(magic == ending and content >= 0, subject, "it does not end as such an object does")
             f.seek(content)
-            trailer, epoch = self.open_document(f.read(length), "T", TRAILER, struct.pack("<Q", content), subject)
-        cursor = Cursor(trailer, subject)
+            extra += struct.pack("<Q", content)
+            cursor = Cursor(*self.open_document(f.read(length), letter, purpose, extra, subject), subject)
+        head = cursor.take(cursor.unpack("I")[0]) if letter == "S" else b""
         keys = [cursor.take(80) for _ in range(cursor.unpack("H")[0])]
-        (count,) = cursor.unpack("I")
-        entries = list(ENTRY.iter_unpack(cursor.take(count * ENTRY.size)))
+        entries = list(ENTRY.iter_unpack(cursor.take(cursor.unpack("I")[0] * ENTRY.size)))
         cursor.finish()
-        for chunk, kind, key, offset, sealed, plain in entries:
-            fits = key < len(keys) and sealed >= 28 and offset + sealed <= content and plain <= LARGEST_CHUNK
+        for chunk, kind, key, offset, sealed, plain, prints in entries:
+            fits = key < len(keys) and sealed >= 28 and offset + sealed + prints <= content and plain <= LARGEST_CHUNK
             need(fits and kind in LEAST, subject, "chunk %s does not fit" % chunk.hex())
-        self.packs[name] = (size, trailer, epoch, keys)
-        self.chunks.update((entry[0], (name, *entry[1:])) for entry in entries)
-
-    def check_index(self, name):
-        subject = "indexes/" + name
-        data = self.read(subject)
-        need(hashlib.sha256(data).hexdigest() == name, subject, "its bytes do not have its name's hash")
-        cursor = Cursor(self.open_document(data, "I", INDEX, b"", subject)[0], subject)
-        for _ in range(cursor.unpack("I")[0]):
-            pack, epoch, size, length = cursor.unpack("32sIQI")
-            trailer = cursor.take(length)
-            known = self.packs.get(pack.hex())
-            same = known is None or (known[0], known[1], known[2].number) == (size, trailer, epoch)
-            need(same, subject, "it contradicts the trailer of a pack")
-        cursor.finish()
+        self.packs[subject] = (cursor.epoch, keys)
+        self.chunks.update((entry[0], (subject, *entry[1:])) for entry in entries)
+        return head, content
 
     def load(self, chunk, kind):
         """The plain bytes of a chunk and the hashes of its records, all checked."""
         subject = "chunk " + chunk.hex()
         need(chunk in self.chunks, subject, "no readable pack holds it")
-        name, its_kind, key, offset, sealed_length, plain_length = self.chunks[chunk]
+        pack, its_kind, key, offset, sealed_length, plain_length, _ = self.chunks[chunk]
         need(its_kind == kind, subject, "it is of kind %d instead of %d" % (its_kind, kind))
-        pack = "packs/%s/%s" % (name[:2], name)
-        epoch, keys = self.packs[name][2:]
-        if (name, key) not in self.pack_keys:
-            self.pack_keys[name, key] = open_wrap(keys[key], epoch.private, epoch.binding(PACK_KEY), pack)
+        epoch, keys = self.packs[pack]
+        if (pack, key) not in self.pack_keys:
+            self.pack_keys[pack, key] = open_wrap(keys[key], epoch.private, epoch.binding(PACK_KEY), pack)
         with open(os.path.join(self.root, pack), "rb") as f:
-            if name not in self.hashed:
-                right = hashlib.file_digest(f, "sha256").hexdigest() == name
+            if pack not in self.hashed:
+                right = hashlib.file_digest(f, "sha256").hexdigest() == pack[-64:] or pack.startswith("logs/")
                 need(right, pack, "its bytes do not have its name's hash")
-                self.hashed.add(name)
+                self.hashed.add(pack)
             f.seek(offset)
             sealed = f.read(sealed_length)
         associated = epoch.binding(CHUNK, bytes([kind]) + chunk)
-        frame = unseal(self.pack_keys[name, key], sealed, associated, "%s in %s" % (subject, pack))
+        frame = unseal(self.pack_keys[pack, key], sealed, associated, "%s in %s" % (subject, pack))
         plain = open_frame(frame, LARGEST_CHUNK, subject, exactly=plain_length)
         hashes = [hashlib.sha256(record).digest() for record in records(plain, kind, subject)]
         right = hmac256(epoch.id_key, bytes([kind]) + b"".join(hashes)) == chunk
@@ -268,52 +272,107 @@ class Repository:
         return [int(n) for n in self.names("backups") if re.match(r"[0-9]{10}\Z", n) and int(n)]
 
     def manifest(self, number):
+        """None for a void."""
         subject = "backups/%010d" % number
-        plain, epoch = self.open_document(self.read(subject), "M", MANIFEST, struct.pack("<Q", number), subject)
-        try:
-            manifest = json.loads(plain)
-            check_format(subject, manifest["format"])
-            whose = uuid.UUID(manifest["client"]), manifest["name"], manifest["epoch"], manifest["number"]
-            previous = manifest.get("previous")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise Bad("%s: it is not the JSON of a manifest" % subject) from None
-        need(whose == (self.client, self.name, epoch.number, number), subject, "it is of something else")
-        if number - 1 in self.numbers():
-            before = "backups/%010d" % (number - 1)
-            right = hashlib.sha256(self.read(before)).hexdigest() == previous
-            need(right, subject, "%s before it is not what was there when it was written" % before)
+        data = self.read(subject)
+        letter, purpose = ("V", VOID) if data[3:4] == b"V" else ("M", MANIFEST)
+        manifest, epoch = self.open_json(data, letter, purpose, struct.pack("<Q", number), subject)
+        need(manifest.get("number") == number, subject, "it is of something else")
+        if number > 1:
+            self.need_before(number - 1, manifest.get("previous"), subject)
+        if letter == "V":
+            return None
+        whose = manifest.get("name"), manifest.get("epoch")
+        need(whose == (self.name, epoch.number), subject, "it is of something else")
         return manifest
+
+    def need_before(self, number, claimed, subject):
+        """The object before it in the chain, or the tombstone in its place."""
+        before, stone = "backups/%010d" % number, "tombstones/%010d" % number
+        if number in self.numbers():
+            found = hashlib.sha256(self.read(before)).hexdigest()
+        else:
+            extra = struct.pack("<Q", number)
+            found = self.open_json(self.read(stone), "B", TOMBSTONE, extra, stone)[0].get("hash")
+        need(found == claimed, subject, "%s before it is not what was there when it was written" % before)
+
+    def logs(self):
+        """Each slice and gap, in order: log, name, its document."""
+        for log, (number, _) in LOGS.items():
+            end, before = None, None
+            for name in self.names("logs/" + log):
+                match, subject = LOG.match(name), "logs/%s/%s" % (log, name)
+                need(match and match[1] < match[2], subject, "no such object belongs to a repository")
+                extra = struct.pack("<BQQ", number, int(match[1], 16), int(match[2], 16))
+                data = self.read(subject)
+                if match[3]:
+                    found, _ = self.open_json(data, "G", GAP, extra + bytes(8), subject)
+                else:
+                    head, content = self.load_trailer(subject, "S", SLICE, extra, b"DRPSLICE")
+                    found, _ = self.open_json((head, None), "S", SLICE, extra, subject)
+                    right = hashlib.sha256(data[:content]).hexdigest() == found["content"]
+                    need(right, subject, "its bytes do not have the hash that it names")
+                same = (found["log"], found["from"], found["to"]) == (log, match[1], match[2])
+                need(same and end in (None, match[1]), subject, "it does not follow the one before it")
+                need(before in (None, found.get("previous")), subject, "the one before it was another one")
+                end, before = match[2], hashlib.sha256(data).hexdigest()
+                yield log, name, found
+
+    def extract_logs(self, folder):
+        make_empty(folder)
+        for log, name, found in self.logs():
+            if "chunks" in found:
+                self.write(folder, "%s.%s.records" % (log, name), found["chunks"], LOGS[log][1], found["digest"])
 
     def extract(self, number, folder):
         manifest = self.manifest(number)
+        need(manifest, "backup %d" % number, "it is a void: its writer never came to its end")
         self.load_packs()
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        need(not os.listdir(folder), folder, "it is not empty")
+        make_empty(folder)
         mongo, redis = manifest.get("mongo"), manifest.get("redis")
         if mongo:
             self.write(folder, "catalog.bson", mongo["catalog"], MONGO_CATALOG)
             self.write(folder, "users.bson", mongo["users"], MONGO_USERS)
             for c in mongo["collections"]:
                 name = os.path.join(escaped_database(c["database"]), escaped_collection(c["collection"]) + ".bson")
-                self.write(folder, name, c["chunks"], DOCUMENTS, c["digest"])
+                self.write(folder, name, c["segments"], DOCUMENTS, c["digest"])
+            if mongo.get("oplog"):
+                self.write(folder, "oplog.bson", mongo["oplog"]["chunks"], OPLOG)
         if redis:
             self.write(folder, "redis.functions.records", redis["functions"], REDIS_FUNCTIONS)
             for d in redis["databases"]:
-                check = RedisCheck(d["database"])
-                self.write(folder, "redis.%d.records" % d["database"], d["chunks"], REDIS_KEYS, d["digest"], check)
-                need(check.volatile == d["volatileKeys"], "Redis database %d" % d["database"], "its keys with expiry")
+                name, pieces = "redis.%d.records" % d["database"], d.get("pieces", [])
+                self.write(folder, name, d["segments"], REDIS_KEYS, d["digest"], pieces)
 
-    def write(self, folder, name, chunks, kind, digest=None, check=lambda record, subject: None):
+    def segment(self, text, kind, subject):
+        """The records of a chunk, but for those that the segment leaves out, and their hashes."""
+        match = SEGMENT.match(text)
+        need(match, subject, "a segment is not 64 hex digits and perhaps a bitmap")
+        plain, hashes = self.load(bytes.fromhex(match[1]), kind)
+        if not match[2]:
+            return plain, hashes
+        bits = int.from_bytes(bytes.fromhex(match[2]), "little")
+        fits = len(match[2]) // 2 == -(-len(hashes) // 8) and 0 < bits < 1 << len(hashes)
+        need(fits, subject, "what is left out of chunk %s does not fit it" % match[1])
+        kept = [(r, h) for i, (r, h) in enumerate(zip(records(plain, kind, subject), hashes)) if not bits >> i & 1]
+        return b"".join(r for r, _ in kept), [h for _, h in kept]
+
+    def value(self, chunks, subject):
+        """One Redis key that is stored in pieces."""
+        pieces = [r for c in chunks for r in records(self.load(bytes.fromhex(c), REDIS_PIECES)[0], REDIS_PIECES, subject)]
+        need([int.from_bytes(p[4:8], "little") for p in pieces] == list(range(len(pieces))), subject, "pieces are missing")
+        plain = b"".join(p[8:] for p in pieces)
+        need(sum(1 for _ in records(plain, REDIS_KEYS, subject)) == 1, subject, "its pieces are not one key")
+        return plain, [hashlib.sha256(plain).digest()]
+
+    def write(self, folder, name, segments, kind, digest=None, pieces=()):
         path = os.path.join(folder, name)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         part, count, size, total = path + ".part", 0, 0, 0
         try:
             with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
-                for text in chunks:
-                    need(HEX64.match(text), name, "a chunk's id is not 64 hex digits")
-                    plain, hashes = self.load(bytes.fromhex(text), kind)
-                    for record in records(plain, kind, name):
-                        check(record, "chunk " + text)
+                parts = (self.segment(text, kind, name) for text in segments)
+                for plain, hashes in itertools.chain(parts, (self.value(chunks, name) for chunks in pieces)):
                     f.write(plain)
                     size, count = size + len(plain), count + len(hashes)
                     total += sum(int.from_bytes(h, "little") for h in hashes)
@@ -326,6 +385,11 @@ class Repository:
                 os.unlink(part)
 
 
+def make_empty(folder):
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    need(not os.listdir(folder), folder, "it is not empty")
+
+
 def records(plain, kind, subject):
     at, view = 0, memoryview(plain)
     while at < len(view):
@@ -334,20 +398,6 @@ def records(plain, kind, subject):
         need(LEAST[kind] <= length <= len(view) - at, subject, "a record of %d bytes at byte %d" % (length, at))
         yield view[at : at + length]
         at += length
-
-
-class RedisCheck:
-    """Frame of Redis records: those of one database, and how many have a time to live."""
-
-    def __init__(self, database):
-        self.database, self.volatile = database, 0
-
-    def __call__(self, record, subject):
-        cursor = Cursor(record, subject)
-        _, database, expiry, length = cursor.unpack("IIqI")
-        cursor.take(length + 1)  # key and type
-        need(database == self.database, subject, "a key of database %d in %d" % (database, self.database))
-        self.volatile += expiry != -1
 
 
 def escaped_collection(name):
@@ -394,29 +444,36 @@ def main():
     ap.add_argument("--store", metavar="FOLDER", required=True)
     ap.add_argument("--identity", metavar="FILE", required=True)
     ap.add_argument("--client", metavar="NAME")
-    ap.add_argument("command", choices=("clients", "list", "show", "extract"))
+    ap.add_argument("command", choices=("clients", "list", "logs", "show", "extract", "extract-logs"))
     ap.add_argument("number", nargs="?", type=int)
     ap.add_argument("--to", metavar="FOLDER")
     options = ap.parse_args()
-    if options.command in ("show", "extract") and not 0 < (options.number or 0) < 10**10:
-        ap.error("%s needs the number of a backup" % options.command)
-    if (options.command == "extract") != bool(options.to):
-        ap.error("extract, and nothing else, needs --to FOLDER")
-    repository, refused = find(options, read_identity(options.identity))
-    if options.command == "clients":
+    command, number, identity = options.command, options.number, read_identity(options.identity)
+    if command in ("show", "extract") and not 0 < (number or 0) < 10**10:
+        ap.error("%s needs a number" % command)
+    if command.startswith("extract") != bool(options.to):
+        ap.error("extract and extract-logs, and nothing else, need --to FOLDER")
+    repository, refused = find(options, identity)
+    if command == "clients":
         for r in repository:
             print("%s  %s  epoch %d, %d backups" % (r.client, r.name, max(r.epochs), len(r.numbers())))
         for text in refused:
             print("cannot be opened: %s" % text)
-    elif options.command == "list":
+    elif command == "list":
         for number in repository.numbers():
             m = repository.manifest(number)
-            print("%s/%d  instant %d ms, %d bytes" % (repository.name, number, m["instant"], m["counters"]["source"]))
-    elif options.command == "show":
-        print(json.dumps(repository.manifest(options.number), indent=1))
+            what = "instant %d ms, %d bytes" % (m["instant"], m["counters"]["source"]) if m else "void"
+            print("%s/%d  %s" % (repository.name, number, what))
+    elif command == "logs":
+        for log, name, found in repository.logs():
+            print("%s  %s  %s" % (log, name, found.get("reason") or "%(count)d records" % found["digest"]))
+    elif command == "show":
+        print(json.dumps(repository.manifest(number), indent=1))
+    elif command == "extract-logs":
+        repository.extract_logs(options.to)
     else:
-        repository.extract(options.number, options.to)
-        print("extracted %s/%d to %s" % (repository.name, options.number, options.to))
+        repository.extract(number, options.to)
+        print("extracted %s/%d to %s" % (repository.name, number, options.to))
 
 
 if __name__ == "__main__":

@@ -175,12 +175,12 @@ struct BackupShowAnswer: Answer {
         instant = manifest.instant
         counters = manifest.counters
         if let mongo = manifest.mongo {
-            mode = "snapshot at cluster time \(mongo.clusterSeconds):\(mongo.clusterOrdinal)"
+            mode = "\(mongo.consistency.rawValue) at cluster time \(mongo.clusterSeconds):\(mongo.clusterOrdinal)"
             mongoVersion = mongo.serverVersion
             collections = mongo.collections.map {
                 Collection(
                     name: "\($0.database).\($0.collection)", documents: $0.digest.count, bytes: $0.digest.bytes,
-                    chunks: $0.chunks.count, digest: "\($0.digest)")
+                    chunks: $0.segments.count, digest: "\($0.digest)")
             }
         }
         if let redis = manifest.redis {
@@ -188,7 +188,7 @@ struct BackupShowAnswer: Answer {
             databases = redis.databases.map {
                 Database(
                     database: $0.database, keys: $0.digest.count, volatileKeys: $0.volatileKeys, bytes: $0.digest.bytes,
-                    chunks: $0.chunks.count, digest: "\($0.digest)")
+                    chunks: $0.segments.count, digest: "\($0.digest)")
             }
         }
     }

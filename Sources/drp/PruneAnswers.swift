@@ -20,6 +20,8 @@ struct PrunePlanAnswer: Answer {
         var packs: Int
         var packsInAll: Int
         var bytes: Int64
+        /// Slices and gaps of logs that it would mark.
+        var logs: Int
         var marks: [PrunePlan.Mark]
         var blocked: String?
         var wantsConfirmation: [String]
@@ -46,7 +48,7 @@ struct PrunePlanAnswer: Answer {
                     isKept: decision.isKept, reasons: decision.reasons.map(\.text))
             },
             drop: plan.backups, packs: plan.packs.count, packsInAll: plan.packsInAll, bytes: plan.bytes,
-            marks: plan.marks, blocked: plan.blocked, wantsConfirmation: plan.wants)
+            logs: plan.logs.count, marks: plan.marks, blocked: plan.blocked, wantsConfirmation: plan.wants)
     }
 
     var text: String { (plans.map(Self.text) + problems.map(\.text)).joined(separator: "\n\n") }
@@ -67,12 +69,14 @@ struct PrunePlanAnswer: Answer {
         }
         lines.append(
             "  a run marks \(plan.drop.count) backups and \(plan.packs) of \(plan.packsInAll) packs "
-                + "(\(Text.bytes(plan.bytes)))")
+                + "(\(Text.bytes(plan.bytes)))\(logs(plan.logs))")
         lines += plan.marks.map(Self.text)
         if let blocked = plan.blocked { lines.append("  no backup expires now: \(blocked)") }
         lines += plan.wantsConfirmation.map { "  wants --confirm \(plan.client): \($0)" }
         return lines.joined(separator: "\n")
     }
+
+    static func logs(_ count: Int) -> String { count == 0 ? "" : " and \(count) slices of logs" }
 
     static func text(_ mark: PrunePlan.Mark) -> String {
         "  mark \(mark.number): \(mark.backups.count) backups and \(mark.packs) packs, to be deleted from "
@@ -122,12 +126,12 @@ struct PruneRunAnswer: Answer {
             let spared = removed.spared == 0 ? "" : ", \(removed.spared) packs are needed again and stay"
             lines.append(
                 "  deleted \(removed.backups.count) backups\(list(removed.backups)) and \(removed.packs) packs "
-                    + "(\(Text.bytes(removed.bytes)))\(spared)")
+                    + "(\(Text.bytes(removed.bytes)))\(PrunePlanAnswer.logs(removed.logs))\(spared)")
         }
         if let marked = report.marked {
             lines.append(
                 "  marked \(marked.backups.count) backups\(list(marked.backups)) and \(marked.packs) packs "
-                    + "(\(Text.bytes(marked.bytes))); a later run deletes them")
+                    + "(\(Text.bytes(marked.bytes)))\(PrunePlanAnswer.logs(marked.logs)); a later run deletes them")
         }
         lines += report.waiting.map(PrunePlanAnswer.text)
         if let blocked = report.blocked { lines.append("  no backup expires now: \(blocked)") }

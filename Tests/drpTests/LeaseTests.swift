@@ -63,10 +63,12 @@ struct LeaseTests {
         // Within its time the lease is kept, also for one that does not answer.
         let refused = try await world.drp("backup", "run", "acme")
         expectError(refused, status: 12, code: .repositoryLeased, naming: ["client/acme", "\(stopped.pid)"])
-        // Six minutes later, as the journal would see it.
+        // Six minutes later, as journal and store would see it: nobody can set the time at which the kernel says that a
+        // file was changed, so the store's lease is taken away.
         try await world.writeJournal(
             "UPDATE leases SET beat = strftime('%Y-%m-%dT%H:%M:%S.000Z', 'now', '-6 minutes') WHERE name = 'client/acme'"
         )
+        try removeLease(world)
         try await world.backUp()
         let after = try await world.backups()
         #expect(after.listed == before.listed + [(before.listed.last ?? 0) + 1])
@@ -86,7 +88,7 @@ struct LeaseTests {
         #expect(try await world.drp("events", "verify").status == 0)
     }
 
-    @Test("two machines that know nothing of each other: the store lets one of them have the number")
+    @Test("two machines that share no journal: the store's lease keeps one out, and its number the one that lost it")
     func twoMachines() async throws {
         let world = try DemoWorld.current
         try await world.backUp()
@@ -103,6 +105,9 @@ struct LeaseTests {
 
         let next = (before.listed.last ?? 0) + 1
         let first = try await start(world, stoppingAt: "backup.stored")
+        let refused = try await world.drp("backup", "run", "acme", "--fleet", fleet)
+        expectError(refused, status: 12, code: .repositoryLeased, naming: ["\(first.pid)", "backup \(next)"])
+        try removeLease(world)
         let second = try await world.drp("backup", "run", "acme", "--fleet", fleet)
         #expect(second.status == 0 && second.stdout.contains("acme/\(next)"), "\(second.stdout)\(second.stderr)")
         first.signal(SIGCONT)
@@ -117,6 +122,11 @@ struct LeaseTests {
         #expect(after.listed == before.listed + [next, next + 1, next + 2])
         #expect(after.succeeded == before.succeeded + [next, next + 1])
         try await world.expectWhole()
+    }
+
+    private func removeLease(_ world: DemoWorld) throws {
+        let lease = "\(try world.repository(of: "acme"))/lease"
+        if FileManager.default.fileExists(atPath: lease) { try FileManager.default.removeItem(atPath: lease) }
     }
 
     /// Begins a backup, and waits until it has stopped itself.

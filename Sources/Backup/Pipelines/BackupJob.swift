@@ -87,9 +87,11 @@ package struct BackupJob: Sendable {
         let fanOut = FanOut()
         do {
             let databases = try await ClientDatabases(place.services, side: .source, resolver: resolver)
-            for settings in fleet.stores(of: client) { await begin(settings, keys, fanOut) }
+            for settings in fleet.stores(of: client) { await begin(settings, keys, lease, fanOut) }
             try fanOut.requireOne()
-            let (mongo, redis) = try await read(databases, client.id, fanOut, progress)
+            let (mongo, redis) = try await withHeartbeat(by: clock, beat: { await fanOut.beat() }) {
+                try await read(databases, client.id, fanOut, progress)
+            }
             let instants = [mongo.map { Date(timeIntervalSince1970: Double($0.clusterSeconds)) }, redis?.instant]
             let instant = instants.compactMap { $0 }.min() ?? started
             for target in fanOut.living {
@@ -113,6 +115,7 @@ package struct BackupJob: Sendable {
         _ entries: [(store: StoreName, id: Int64)], _ fanOut: FanOut, _ error: any Error, _ lease: LeaseEntry
     ) async throws {
         try await Task {
+            await fanOut.abort()
             for entry in entries {
                 do {
                     try await journal.failBackup(
@@ -124,10 +127,12 @@ package struct BackupJob: Sendable {
         }.value
     }
 
-    private func begin(_ settings: StoreSettings, _ keys: WriterKeys, _ fanOut: FanOut) async {
+    private func begin(
+        _ settings: StoreSettings, _ keys: WriterKeys, _ lease: LeaseEntry, _ fanOut: FanOut
+    ) async {
         do {
             let repository = try await Repository(store: try open(settings), keys: keys)
-            fanOut.add(settings.name, try await repository.begin())
+            fanOut.add(settings.name, try await repository.begin(holder: lease))
         } catch {
             fanOut.fail(settings.name, error)
         }
@@ -251,6 +256,15 @@ private final class FanOut: ChunkSink {
             fail(store, error)
         }
     }
+
+    /// Says in each store that the backup goes on; one that another writer has taken over is left behind.
+    func beat() async {
+        for target in living {
+            do { try await target.writer.beat() } catch { fail(target.store, error) }
+        }
+    }
+
+    func abort() async { for target in state.withLock({ $0.targets }) { await target.writer.abort() } }
 
     func failure(of store: StoreName) -> (any Error)? {
         state.withLock { state in

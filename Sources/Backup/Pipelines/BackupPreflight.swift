@@ -16,8 +16,14 @@ struct BackupPreflight: Sendable {
     let manifest: Manifest
     let source: any ChunkSource
 
-    /// - Throws: `RepositoryError` that names the first chunk that is lost or damaged; `StoreError`; `CancellationError`.
+    /// - Throws: `RepositoryError` that names the first chunk that is lost or damaged, `.foreign` for a backup that this
+    ///   program cannot restore; `StoreError`; `CancellationError`.
     func run(_ progress: @escaping @Sendable (Progress) -> Void) async throws {
+        guard manifest.mongo?.oplog == nil, manifest.mongo?.consistency != .oplog else {
+            throw RepositoryError(
+                .foreign, "backup \(manifest.number) of \(manifest.name)",
+                cause: "its oplog must be replayed, which this program cannot")
+        }
         let work = WorkList(manifest.chunks.sorted { $0.key.hash < $1.key.hash })
         let totals: [ServiceProgress.Service: Int64] = [
             .mongo: manifest.mongo?.collections.reduce(0) { $0 + $1.digest.bytes } ?? 0,
@@ -28,10 +34,9 @@ struct BackupPreflight: Sendable {
         let read: @Sendable () throws -> Void = {
             while let (id, kind) = work.take() {
                 try stop.check()
-                let bytes = try source.load(id, kind: kind)
-                try source.verifyID(id, kind: kind, hashes: try RecordSplitter.hashes(of: bytes, kind: kind))
+                let bytes = try source.records(id, kind: kind).digest.bytes
                 let service = kind.service
-                let done = meters[service]?.add(bytes.count) ?? 0
+                let done = meters[service]?.add(bytes) ?? 0
                 progress(Progress(service: service, done: done, total: max(done, totals[service] ?? 0)))
             }
         }
@@ -49,8 +54,8 @@ extension ServiceProgress {
 extension ChunkKind {
     fileprivate var service: ServiceProgress.Service {
         switch self {
-        case .documents, .mongoCatalog, .mongoUsers: .mongo
-        case .redisKeys, .redisFunctions: .redis
+        case .documents, .mongoCatalog, .mongoUsers, .oplog: .mongo
+        case .redisKeys, .redisFunctions, .redisPieces, .redisStream: .redis
         }
     }
 }
@@ -59,9 +64,9 @@ extension ChunkKind {
 private final class ByteSum: Sendable {
     private let sum = Mutex<Int64>(0)
 
-    func add(_ bytes: Int) -> Int64 {
+    func add(_ bytes: Int64) -> Int64 {
         sum.withLock { sum in
-            sum += Int64(bytes)
+            sum += bytes
             return sum
         }
     }

@@ -249,9 +249,9 @@ private final class CaptureRun: Sendable {
         var collections = zip(plan.jobs, results).map { job, result in
             CollectionManifest(
                 database: job.collection.database, collection: job.collection.storedName, digest: result.digest,
-                chunks: result.chunks.map { id in
+                segments: result.chunks.map { id in
                     guard let id else { preconditionFailure("a chunk of \(job.collection.namespace) was not stored") }
-                    return id
+                    return Segment(id)
                 }, isCapped: job.isCapped)
         }
         collections.sort { ($0.database, $0.collection) < ($1.database, $1.collection) }

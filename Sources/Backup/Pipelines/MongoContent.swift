@@ -5,30 +5,22 @@ internal import Synchronization
 struct MongoContent: Sendable {
     let source: any ChunkSource
 
-    /// Hands over each record of a chunk, after the whole chunk has been verified.
+    /// Hands over each record of a segment, after its whole chunk has been verified.
     /// - Returns: the digest of its records.
     func read(
-        _ id: ChunkID, _ kind: ChunkKind, _ body: (UnsafeRawBufferPointer) throws -> Void
+        _ segment: Segment, _ kind: ChunkKind, _ body: (UnsafeRawBufferPointer) throws -> Void
     ) throws -> ContentDigest {
-        let bytes = try source.load(id, kind: kind)
-        return try bytes.withUnsafeBytes { bytes in
-            var digest = ContentDigest()
-            var hashes: [ContentHash] = []
-            try BSONReader.split(bytes) { record in
-                let hash = ContentHash(hashing: record)
-                digest.add(hash, length: record.count)
-                hashes.append(hash)
-            }
-            try source.verifyID(id, kind: kind, hashes: hashes)
-            try BSONReader.split(bytes, body)
-            return digest
-        }
+        let records = try source.records(segment, kind: kind)
+        try records.bytes.withUnsafeBytes { try BSONReader.split($0, body) }
+        return records.digest
     }
 
     func catalog(_ manifest: MongoManifest) throws -> MongoCatalog {
         var collections: [MongoCollection] = []
         for id in manifest.catalog {
-            _ = try read(id, .mongoCatalog) { collections.append(try MongoCollection(record: try BSONReader($0))) }
+            _ = try read(Segment(id), .mongoCatalog) {
+                collections.append(try MongoCollection(record: try BSONReader($0)))
+            }
         }
         return MongoCatalog(collections: collections)
     }
@@ -36,7 +28,7 @@ struct MongoContent: Sendable {
     func accounts(_ manifest: MongoManifest) throws -> [MongoAccount] {
         var accounts: [MongoAccount] = []
         for id in manifest.users {
-            _ = try read(id, .mongoUsers) { accounts.append(try MongoAccount(record: try BSONReader($0))) }
+            _ = try read(Segment(id), .mongoUsers) { accounts.append(try MongoAccount(record: try BSONReader($0))) }
         }
         return accounts
     }

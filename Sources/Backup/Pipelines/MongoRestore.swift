@@ -73,10 +73,10 @@ package enum MongoRestore {
 
 /// The writers of one restore and what they share.
 private final class RestoreRun: Sendable {
-    /// Chunks of one collection that one writer inserts one after the other.
+    /// Segments of one collection that one writer inserts one after the other.
     private struct Unit: Sendable {
         var collection: Int
-        var chunks: [ChunkID]
+        var segments: [Segment]
     }
 
     private let settings: MongoSettings
@@ -106,14 +106,14 @@ private final class RestoreRun: Sendable {
         let largestFirst = collections.indices.sorted { collections[$0].digest.bytes > collections[$1].digest.bytes }
         units = WorkList(
             largestFirst.flatMap { index -> [Unit] in
-                let chunks = collections[index].chunks
+                let segments = collections[index].segments
                 // One writer keeps the order, and then the next backup finds the chunks that it knows. A collection with
                 // most of the data is shared between the writers: there the time until it serves again counts for more.
                 let isMost = collections[index].digest.bytes > total / 2
                 if isMost && !collections[index].isCapped {
-                    return chunks.map { Unit(collection: index, chunks: [$0]) }
+                    return segments.map { Unit(collection: index, segments: [$0]) }
                 }
-                return [Unit(collection: index, chunks: chunks)]
+                return [Unit(collection: index, segments: segments)]
             })
     }
 
@@ -123,9 +123,9 @@ private final class RestoreRun: Sendable {
             let target = manifest.collections[unit.collection]
             let inserter = MongoInserter(
                 connection, database: target.database, collection: target.collection, mode: Self.mode(target))
-            for chunk in unit.chunks {
+            for segment in unit.segments {
                 try stop.check()
-                let digest = try content.read(chunk, .documents) { try inserter.append($0) }
+                let digest = try content.read(segment, .documents) { try inserter.append($0) }
                 try inserter.flush()
                 digests.withLock { $0[unit.collection].add(digest) }
                 meter.add(documents: Int(digest.count), bytes: Int(digest.bytes))

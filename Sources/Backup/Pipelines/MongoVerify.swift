@@ -90,9 +90,9 @@ private struct DocumentComparison {
         if found == collection.digest || expiry == nil { return lines(collection, collection.digest, found, "") }
         // The server has begun to delete what has expired: compare what has not, from the stored chunks.
         var expected = ContentDigest()
-        for chunk in collection.chunks {
+        for segment in collection.segments {
             try stop.check()
-            _ = try content.read(chunk, .documents) { document in
+            _ = try content.read(segment, .documents) { document in
                 if try expiry?.mayExpire(document) == true { return }
                 expected.add(ContentHash(hashing: document), length: document.count)
             }

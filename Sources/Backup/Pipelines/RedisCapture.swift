@@ -140,7 +140,8 @@ package enum RedisCapture {
             offset: info.offset, instant: instant, functions: chunks(outcome.functions),
             databases: outcome.databases.map {
                 RedisDatabaseManifest(
-                    database: $0.database, digest: $0.digest, volatileKeys: $0.volatileKeys, chunks: chunks($0.jobs))
+                    database: $0.database, digest: $0.digest, volatileKeys: $0.volatileKeys,
+                    segments: chunks($0.jobs).map { Segment($0) })
             })
     }
 

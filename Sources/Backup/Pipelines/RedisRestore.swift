@@ -42,7 +42,7 @@ package enum RedisRestore {
                                 var writer = try RedisWriter(settings, target, cancellation)
                                 defer { writer.close() }
                                 while let part = work.next() {
-                                    let bytes = try RedisChunks.load(part.chunk, .redisKeys, source)
+                                    let bytes = try part.records(source).bytes
                                     try writer.write(bytes, now: clock.now)
                                     progress(work.done(writer.takeProgress()))
                                 }
@@ -82,7 +82,7 @@ package enum RedisRestore {
         }
         var sources: [[UInt8]] = []
         for id in manifest.functions {
-            try RedisChunks.load(id, .redisFunctions, source).withUnsafeBytes {
+            try source.records(id, kind: .redisFunctions).bytes.withUnsafeBytes {
                 try RecordSplitter.forEach(in: $0, kind: .redisFunctions) { sources.append(Array($0.dropFirst(4))) }
             }
         }
@@ -123,21 +123,25 @@ package enum RedisRestore {
     }
 }
 
-/// Chunks of the Redis part, checked before use.
-enum RedisChunks {
-    /// - Throws: `RepositoryError` unless the records fill the chunk; what `source` throws if the id is not theirs.
-    static func load(_ id: ChunkID, _ kind: ChunkKind, _ source: any ChunkSource) throws -> [UInt8] {
-        let bytes = try source.load(id, kind: kind)
-        try source.verifyID(id, kind: kind, hashes: try RecordSplitter.hashes(of: bytes, kind: kind))
-        return bytes
-    }
-}
-
-/// The chunks of a manifest, handed out one by one to several threads, and the progress of all of them.
+/// The content of a manifest, handed out one by one to several threads, and the progress of all of them.
 final class RestoreWork: Sendable {
     struct Part: Sendable {
+        enum Content: Sendable {
+            case segment(Segment)
+            /// One key, in pieces.
+            case pieces([ChunkID])
+        }
+
         var database: Int
-        var chunk: ChunkID
+        var content: Content
+
+        /// Checked before use.
+        func records(_ source: any ChunkSource) throws -> Records {
+            switch content {
+            case .segment(let segment): try source.records(segment, kind: .redisKeys)
+            case .pieces(let chunks): try source.value(chunks)
+            }
+        }
     }
 
     private let parts: [Part]
@@ -145,7 +149,8 @@ final class RestoreWork: Sendable {
 
     init(_ manifest: RedisManifest) {
         parts = manifest.databases.flatMap { database in
-            database.chunks.map { Part(database: database.database, chunk: $0) }
+            database.segments.map { Part(database: database.database, content: .segment($0)) }
+                + (database.pieces ?? []).map { Part(database: database.database, content: .pieces($0)) }
         }
     }
 

@@ -90,7 +90,7 @@ package enum RedisVerify {
         var counter = Counter(form)
         var whole: [Int: ContentDigest] = [:]
         while let part = work.next() {
-            try RedisChunks.load(part.chunk, .redisKeys, source).withUnsafeBytes { bytes in
+            try part.records(source).bytes.withUnsafeBytes { bytes in
                 try RecordSplitter.forEach(in: bytes, kind: .redisKeys) { raw in
                     let record = try RedisRecord(raw)
                     whole[part.database, default: ContentDigest()].add(ContentHash(hashing: raw), length: raw.count)
@@ -99,7 +99,7 @@ package enum RedisVerify {
             }
         }
         for id in manifest.functions {
-            try RedisChunks.load(id, .redisFunctions, source).withUnsafeBytes { bytes in
+            try source.records(id, kind: .redisFunctions).bytes.withUnsafeBytes { bytes in
                 try RecordSplitter.forEach(in: bytes, kind: .redisFunctions) {
                     side.functions.add(ContentHash(hashing: $0), length: $0.count)
                 }

@@ -33,11 +33,44 @@ package final class BackupReader: ChunkSource {
         var privateKey: Curve25519.KeyAgreement.PrivateKey
         var binding: Binding
         var ids: ChunkIDKey
+
+        func packKey(_ wrapped: [UInt8], of pack: String) throws(RepositoryError) -> SymmetricKey {
+            do {
+                return try KeyWrap.open(wrapped, with: privateKey, info: binding.bytes(.packKey))
+            } catch {
+                throw RepositoryError(.damaged, pack, cause: "its key does not open")
+            }
+        }
+
+        /// - Parameter place: what holds the sealed chunk.
+        func open(
+            _ sealed: ArraySlice<UInt8>, _ id: ChunkID, _ kind: ChunkKind, key: SymmetricKey, length: Int,
+            _ compression: Compression, place: String
+        ) throws -> [UInt8] {
+            let subject = "chunk \(id)"
+            do {
+                let box = try AES.GCM.SealedBox(combined: sealed)
+                let associated = binding.bytes(.chunk, Pack.chunkExtra(id, kind))
+                return try AES.GCM.open(box, using: key, authenticating: associated).withUnsafeBytes {
+                    try compression.decompressed($0, length: length, subject: subject)
+                }
+            } catch let error as RepositoryError {
+                throw error
+            } catch {
+                throw RepositoryError(.damaged, subject, cause: "it does not authenticate in \(place)")
+            }
+        }
+
+        func verifyID(_ id: ChunkID, kind: ChunkKind, hashes: [ContentHash]) throws(RepositoryError) {
+            guard ids.id(kind: kind, hashes: hashes) == id else {
+                throw RepositoryError(.damaged, "chunk \(id)", cause: "its records are not those that its id names")
+            }
+        }
     }
 
-    private let repository: Repository
+    let repository: Repository
     private let catalog: ChunkCatalog
-    private let openers: [Int: Opener]
+    let openers: [Int: Opener]
     private let packKeys = Mutex<[KeyPlace: SymmetricKey]>([:])
 
     init(_ repository: Repository, catalog: ChunkCatalog, openers: [Int: Opener]) {
@@ -47,32 +80,40 @@ package final class BackupReader: ChunkSource {
     }
 
     package func load(_ id: ChunkID, kind: ChunkKind) throws -> [UInt8] {
-        let subject = "chunk \(id)"
         let (place, opener) = try find(id)
-        guard place.kind == kind else { throw RepositoryError(.damaged, subject, cause: "it is of kind \(place.kind)") }
+        guard place.kind == kind else {
+            throw RepositoryError(.damaged, "chunk \(id)", cause: "it is of kind \(place.kind)")
+        }
         let key = repository.layout.pack(catalog.packs[Int(place.pack)].name)
         let start = Int64(place.offset)
         let sealed = try OwnThread.wait { [store = repository.store] in
             try await store.read(key, range: start..<start + Int64(place.sealedLength))
         }
-        let packKey = try packKey(place, opener, of: key)
-        do {
-            let box = try AES.GCM.SealedBox(combined: sealed)
-            let associated = opener.binding.bytes(.chunk, Pack.chunkExtra(id, kind))
-            return try AES.GCM.open(box, using: packKey, authenticating: associated).withUnsafeBytes {
-                try repository.compression.decompressed($0, length: Int(place.plainLength), subject: subject)
-            }
-        } catch let error as RepositoryError {
-            throw error
-        } catch {
-            throw RepositoryError(.damaged, subject, cause: "it does not authenticate in \(key)")
-        }
+        return try opener.open(
+            sealed[...], id, kind, key: try packKey(place, opener, of: key), length: Int(place.plainLength),
+            repository.compression, place: "\(key)")
     }
 
     package func verifyID(_ id: ChunkID, kind: ChunkKind, hashes: [ContentHash]) throws {
-        guard try find(id).opener.ids.id(kind: kind, hashes: hashes) == id else {
-            throw RepositoryError(.damaged, "chunk \(id)", cause: "its records are not those that its id names")
+        try find(id).opener.verifyID(id, kind: kind, hashes: hashes)
+    }
+
+    /// The fingerprints of a chunk's records; nil if none were kept.
+    func fingerprints(_ id: ChunkID) throws -> FingerprintList? {
+        let (place, _) = try find(id)
+        let pack = catalog.packs[Int(place.pack)]
+        guard place.listLength > 0, let keys = repository.keys.of(epoch: pack.epoch) else { return nil }
+        let start = Int64(place.offset) + Int64(place.sealedLength)
+        let sealed = try OwnThread.wait { [store = repository.store, key = repository.layout.pack(pack.name)] in
+            try await store.read(key, range: start..<start + Int64(place.listLength))
         }
+        return try FingerprintList.open(sealed, of: id, place.kind, keys: keys)
+    }
+
+    /// What the list of these hashes would be.
+    func fingerprints(_ hashes: [ContentHash], of id: ChunkID) throws -> FingerprintList? {
+        let epoch = catalog.packs[Int(try find(id).place.pack)].epoch
+        return try repository.keys.of(epoch: epoch).map { try FingerprintList(hashes, keys: $0) }
     }
 
     private func find(_ id: ChunkID) throws -> (place: ChunkCatalog.Location, opener: Opener) {
@@ -90,13 +131,8 @@ package final class BackupReader: ChunkSource {
     private func packKey(_ place: ChunkCatalog.Location, _ opener: Opener, of pack: ObjectKey) throws -> SymmetricKey {
         let keyPlace = KeyPlace(pack: place.pack, key: place.key)
         if let key = packKeys.withLock({ $0[keyPlace] }) { return key }
-        let wrapped = catalog.packs[Int(place.pack)].keys[Int(place.key)]
-        do {
-            let key = try KeyWrap.open(wrapped, with: opener.privateKey, info: opener.binding.bytes(.packKey))
-            packKeys.withLock { $0[keyPlace] = key }
-            return key
-        } catch {
-            throw RepositoryError(.damaged, "\(pack)", cause: "its key does not open")
-        }
+        let key = try opener.packKey(catalog.packs[Int(place.pack)].keys[Int(place.key)], of: "\(pack)")
+        packKeys.withLock { $0[keyPlace] = key }
+        return key
     }
 }

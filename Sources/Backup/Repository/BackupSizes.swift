@@ -12,7 +12,7 @@ package struct BackupSizes: Codable, Sendable, Equatable {
         /// Bytes of records.
         package var plain: Int64 = 0
         package var compressed: Int64 = 0
-        /// Compressed and sealed: what they take in packs.
+        /// Compressed and sealed, with their fingerprints: what they take in packs.
         package var stored: Int64 = 0
 
         package init() {}
@@ -48,14 +48,17 @@ extension Repository {
         var later: Set<ChunkID> = []
         for number in try await numbers() where number != manifest.number {
             do {
-                let chunks = try await self.manifest(number).chunks.keys
+                guard case .manifest(let other) = try await backup(number) else { continue }
+                let chunks = other.chunks.keys
                 if number < manifest.number { earlier.formUnion(chunks) } else { later.formUnion(chunks) }
             } catch is RepositoryError {
                 sizes.unread.append(number)
             }
         }
         let catalog = try await ChunkCatalog.load(self)
-        for (id, count) in manifest.references {
+        var counts: [ChunkID: Int] = [:]
+        for (id, _) in manifest.references { counts[id, default: 0] += 1 }
+        for (id, count) in counts {
             guard let place = catalog.location(id) else {
                 sizes.missing += 1
                 continue
@@ -74,18 +77,6 @@ extension BackupSizes.Part {
         chunks += 1
         plain += Int64(place.plainLength)
         compressed += Int64(place.sealedLength) - Int64(Pack.sealOverhead)
-        stored += Int64(place.sealedLength)
-    }
-}
-
-extension Manifest {
-    /// How often each chunk stands in it.
-    fileprivate var references: [ChunkID: Int] {
-        var ids: [[ChunkID]] = []
-        if let mongo { ids += [mongo.catalog, mongo.users] + mongo.collections.map(\.chunks) }
-        if let redis { ids += [redis.functions] + redis.databases.map(\.chunks) }
-        var counts: [ChunkID: Int] = [:]
-        for id in ids.joined() { counts[id, default: 0] += 1 }
-        return counts
+        stored += Int64(place.sealedLength) + Int64(place.listLength)
     }
 }

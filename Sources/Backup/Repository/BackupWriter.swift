@@ -1,17 +1,24 @@
 internal import Crypto
-internal import DRPKit
+package import DRPKit
 package import Foundation
 internal import Synchronization
 
 extension Repository {
     /// Begins the next backup: sweeps what interrupted ones left, and learns which chunks are there.
-    package func begin() async throws -> BackupWriter {
+    /// - Parameters:
+    ///   - holder: the client's lease in the journal, which is then said in the store too; nil where nobody else can
+    ///     write.
+    ///   - keepsFingerprints: whether each chunk gets a list by which later captures can leave records out.
+    /// - Throws: `RepositoryError.leased` if another writer, which lives, holds the store's lease.
+    package func begin(
+        holder: LeaseEntry? = nil, keepsFingerprints: Bool = false
+    ) async throws -> BackupWriter {
         try await store.sweep()
-        let last = try await numbers().last
-        var previous: ContentHash?
-        if let last { previous = ContentHash(hashing: try await store.read(layout.backup(last))) }
+        let last: Int?
+        if let holder { last = try await takeLease(holder) } else { last = try await numbers().last }
         return try BackupWriter(
-            self, catalog: try await ChunkCatalog.load(self), number: (last ?? 0) + 1, previous: previous)
+            self, catalog: try await ChunkCatalog.load(self), number: (last ?? 0) + 1,
+            previous: try await hash(of: last), holder: holder, keepsFingerprints: keepsFingerprints)
     }
 }
 
@@ -34,15 +41,22 @@ package final class BackupWriter: ChunkSink {
     private let repository: Repository
     private let catalog: ChunkCatalog
     private let previous: ContentHash?
+    private let holder: LeaseEntry?
+    private let keepsFingerprints: Bool
     private let ids: ChunkIDKey
     private let uploader: PackUploader
     private let state: Mutex<State>
 
-    init(_ repository: Repository, catalog: ChunkCatalog, number: Int, previous: ContentHash?) throws {
+    init(
+        _ repository: Repository, catalog: ChunkCatalog, number: Int, previous: ContentHash?, holder: LeaseEntry?,
+        keepsFingerprints: Bool
+    ) throws {
         self.repository = repository
         self.catalog = catalog
         self.number = number
         self.previous = previous
+        self.holder = holder
+        self.keepsFingerprints = keepsFingerprints
         ids = ChunkIDKey(repository.keys.idKey)
         uploader = PackUploader(repository)
         state = Mutex(State(pack: uploader.newPack(), key: try PackKey(keys: repository.keys)))
@@ -69,7 +83,8 @@ package final class BackupWriter: ChunkSink {
                     try AES.GCM.seal(frame, using: key.key, nonce: try key.nextNonce(), authenticating: associated)
                 }
             }
-            try append(box, key: key, id: id, kind: chunk.kind, plainLength: chunk.bytes.count)
+            let list = try keepsFingerprints ? fingerprints(of: chunk, id) : []
+            try append(box, list, key: key, id: id, kind: chunk.kind, plainLength: chunk.bytes.count)
         } catch {
             // A thread that was told "known" relied on this chunk: the whole backup ends with it.
             fail(error)
@@ -100,16 +115,38 @@ package final class BackupWriter: ChunkSink {
             Failpoint.hit("backup.stored")
             try await checkPacks(of: manifest, stored: packs)
             try await fence()
+            if let holder { try await repository.requireLease(holder, number: number) }
             try await put(manifest)
+            await end()
             return manifest
         } catch {
+            await end()
             fail(error)
             throw error
         }
     }
 
+    /// Says in the store that this backup goes on. A store that does not answer gets the next beat.
+    package func beat() async throws {
+        guard let holder else { return }
+        do {
+            try await repository.requireLease(holder, number: number)
+            try await repository.putLease(holder, number: number)
+        } catch is StoreError {
+        }
+    }
+
     /// Gives the backup up. What it stored stays invisible; the next backup uses it again.
-    package func abort() { fail(RepositoryError(.aborted, "the backup")) }
+    package func abort() async {
+        fail(RepositoryError(.aborted, "the backup"))
+        await end()
+    }
+
+    /// Gives the store's lease back; one that stays there is one of a process that has ended.
+    private func end() async {
+        guard let holder else { return }
+        await Task { [repository, number] in try? await repository.giveLeaseBack(holder, number: number) }.value
+    }
 
     /// - Returns: the key to seal with; nil if the chunk is known or on its way.
     private func take(_ id: ChunkID, length: Int) throws -> PackKey? {
@@ -125,13 +162,19 @@ package final class BackupWriter: ChunkSink {
         }
     }
 
-    private func append(_ box: AES.GCM.SealedBox, key: PackKey, id: ChunkID, kind: ChunkKind, plainLength: Int) throws {
-        let sealed = box.ciphertext.count + Pack.sealOverhead
+    private func fingerprints(of chunk: Chunk, _ id: ChunkID) throws -> [UInt8] {
+        try FingerprintList(chunk.hashes, keys: repository.keys).sealed(id, chunk.kind, keys: repository.keys)
+    }
+
+    private func append(
+        _ box: AES.GCM.SealedBox, _ list: [UInt8], key: PackKey, id: ChunkID, kind: ChunkKind, plainLength: Int
+    ) throws {
+        let sealed = box.ciphertext.count + Pack.sealOverhead + list.count
         let full = try state.withLock { state -> OpenPack? in
             if let failure = state.failure { throw failure }
             var full: OpenPack?
             if state.pack.isFull || !state.pack.hasRoom(for: sealed) { full = try replacePack(&state) }
-            state.pack.append(box, key: key, id: id, kind: kind, plainLength: plainLength)
+            state.pack.append(box, key: key, id: id, kind: kind, plainLength: plainLength, list: list)
             state.counters.stored += Int64(sealed + PackEntry.length)
             return full
         }

@@ -19,6 +19,12 @@ struct Binding: Sendable {
         case tombstone = 12
         case hold = 13
         case epoch = 14
+        case fingerprints = 15
+        case slice = 16
+        case gap = 17
+        case lease = 18
+        case void = 19
+        case bundle = 20
     }
 
     var client: UUID

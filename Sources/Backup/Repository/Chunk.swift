@@ -12,6 +12,12 @@ package enum ChunkKind: UInt8, Sendable, Codable, CaseIterable {
     case mongoUsers = 4
     /// Redis function libraries, one after the other.
     case redisFunctions = 5
+    /// Numbered pieces of one Redis key in canonical form that is too large for a chunk.
+    case redisPieces = 6
+    /// Entries of a replica set's oplog, in order.
+    case oplog = 7
+    /// Stretches of a Redis replication stream, in order.
+    case redisStream = 8
 }
 
 /// HMAC-SHA-256 under the client's id key over the kind and the hashes of the chunk's records.

@@ -13,6 +13,7 @@ struct ChunkCatalog: Sendable {
         var offset: UInt32
         var sealedLength: UInt32
         var plainLength: UInt32
+        var listLength: UInt32
     }
 
     struct PackRecord: Sendable {
@@ -85,7 +86,7 @@ struct ChunkCatalog: Sendable {
             if isMarked, locations[entry.id] != nil { continue }
             locations[entry.id] = Location(
                 pack: number, key: entry.key, kind: entry.kind, offset: entry.offset,
-                sealedLength: entry.sealedLength, plainLength: entry.plainLength)
+                sealedLength: entry.sealedLength, plainLength: entry.plainLength, listLength: entry.listLength)
         }
     }
 }

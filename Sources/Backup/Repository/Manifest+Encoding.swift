@@ -25,20 +25,37 @@ extension Manifest {
     static func decode(_ bytes: [UInt8]) throws -> Manifest { try DocumentJSON.decode(Manifest.self, bytes) }
     func encoded() throws -> [UInt8] { try DocumentJSON.encode(self) }
 
-    /// Each chunk that the backup needs, once, with its kind.
-    var chunks: [ChunkID: ChunkKind] {
-        var chunks: [ChunkID: ChunkKind] = [:]
-        func add(_ ids: [ChunkID], _ kind: ChunkKind) { for id in ids { chunks[id] = kind } }
+    /// All that it names, in its order: a chunk stands there as often as it is needed.
+    var references: [(id: ChunkID, kind: ChunkKind)] {
+        var references: [(id: ChunkID, kind: ChunkKind)] = []
+        func add(_ ids: [ChunkID], _ kind: ChunkKind) { for id in ids { references.append((id, kind)) } }
+        func add(_ segments: [Segment], _ kind: ChunkKind) {
+            for one in segments { references.append((one.chunk, kind)) }
+        }
         if let mongo {
             add(mongo.catalog, .mongoCatalog)
             add(mongo.users, .mongoUsers)
-            for collection in mongo.collections { add(collection.chunks, .documents) }
+            for collection in mongo.collections { add(collection.segments, .documents) }
+            add(mongo.oplog?.chunks ?? [], .oplog)
         }
         if let redis {
             add(redis.functions, .redisFunctions)
-            for database in redis.databases { add(database.chunks, .redisKeys) }
+            for database in redis.databases {
+                add(database.segments, .redisKeys)
+                for value in database.pieces ?? [] { add(value, .redisPieces) }
+            }
         }
-        return chunks
+        return references
+    }
+
+    /// Of all collections and Redis databases.
+    var segments: [Segment] {
+        (mongo?.collections ?? []).flatMap(\.segments) + (redis?.databases ?? []).flatMap(\.segments)
+    }
+
+    /// Each chunk that the backup needs, once, with its kind.
+    var chunks: [ChunkID: ChunkKind] {
+        Dictionary(references.map { ($0.id, $0.kind) }, uniquingKeysWith: { $1 })
     }
 }
 

@@ -5,7 +5,13 @@ package import Foundation
 ///
 /// Sealed under the catalog key: names, counts and sizes, never content.
 package struct Manifest: Codable, Sendable, Equatable {
-    package static let currentFormat = 0
+    package static let currentFormat = 1
+
+    /// What is said of an object whose format is not `currentFormat`.
+    static func unknown(format: Int) -> String {
+        format > currentFormat
+            ? "its format \(format) is newer than this program" : "its format \(format) was never released"
+    }
 
     package var format = Manifest.currentFormat
     package var client: UUID
@@ -65,6 +71,9 @@ package struct MongoManifest: Codable, Sendable, Equatable {
     /// Chunks of kind `mongoUsers`, in order.
     package var users: [ChunkID]
     package var collections: [CollectionManifest]
+    package var consistency = MongoConsistency.snapshot
+    /// What must be replayed to come to T; nil if nothing.
+    package var oplog: OplogManifest?
 
     package init(
         serverVersion: String, clusterSeconds: UInt32, clusterOrdinal: UInt32, catalog: [ChunkID], users: [ChunkID],
@@ -79,22 +88,44 @@ package struct MongoManifest: Codable, Sendable, Equatable {
     }
 }
 
+/// How the documents of a backup belong together.
+package enum MongoConsistency: String, Codable, Sendable {
+    /// All are read at T, but for capped collections.
+    case snapshot
+    /// They are read as they were, and are those of T when the oplog has been replayed over them.
+    case oplog
+    /// They are read as they were, and nothing brings them to one instant.
+    case fuzzy
+}
+
+/// The oplog of the time that a capture took.
+package struct OplogManifest: Codable, Sendable, Equatable {
+    /// Of the first entry.
+    package var from: LogPosition
+    /// After the last entry.
+    package var to: LogPosition
+    /// Chunks of kind `oplog`, in order.
+    package var chunks: [ChunkID]
+}
+
 /// The content of one collection that holds documents (views hold none and stand in the catalog alone).
 package struct CollectionManifest: Codable, Sendable, Equatable {
     package var database: String
     /// As the server stores it: for a time series this is `system.buckets.NAME`.
     package var collection: String
     package var digest: ContentDigest
-    /// Chunks of kind `documents`, in scan order.
-    package var chunks: [ChunkID]
-    /// Capped collections keep their order and are not read at T.
+    /// Of chunks of kind `documents`, in scan order.
+    package var segments: [Segment]
+    /// Capped collections keep their order and are not read at T; nothing of their chunks is left out.
     package var isCapped: Bool
 
-    package init(database: String, collection: String, digest: ContentDigest, chunks: [ChunkID], isCapped: Bool) {
+    package init(
+        database: String, collection: String, digest: ContentDigest, segments: [Segment], isCapped: Bool
+    ) {
         self.database = database
         self.collection = collection
         self.digest = digest
-        self.chunks = chunks
+        self.segments = segments
         self.isCapped = isCapped
     }
 }
@@ -131,13 +162,18 @@ package struct RedisDatabaseManifest: Codable, Sendable, Equatable {
     package var digest: ContentDigest
     /// How many of the keys have a time to live.
     package var volatileKeys: Int64
-    /// Chunks of kind `redisKeys`, in stream order.
-    package var chunks: [ChunkID]
+    /// Of chunks of kind `redisKeys`, in stream order.
+    package var segments: [Segment]
+    /// Keys too large for a chunk: of each its chunks of kind `redisPieces`, in order. nil for none.
+    package var pieces: [[ChunkID]]?
 
-    package init(database: Int, digest: ContentDigest, volatileKeys: Int64, chunks: [ChunkID]) {
+    package init(
+        database: Int, digest: ContentDigest, volatileKeys: Int64, segments: [Segment], pieces: [[ChunkID]]? = nil
+    ) {
         self.database = database
         self.digest = digest
         self.volatileKeys = volatileKeys
-        self.chunks = chunks
+        self.segments = segments
+        self.pieces = pieces
     }
 }

@@ -3,9 +3,9 @@ internal import DRPKit
 internal import Foundation
 internal import Synchronization
 
-/// One chunk in a pack's trailer: 47 bytes in this order, numbers little-endian.
+/// One chunk in a pack's trailer: 51 bytes in this order, numbers little-endian.
 struct PackEntry: Sendable, Equatable {
-    static let length = 47
+    static let length = 51
 
     var id: ChunkID
     var kind: ChunkKind
@@ -15,6 +15,11 @@ struct PackEntry: Sendable, Equatable {
     /// Nonce (12), ciphertext, tag (16).
     var sealedLength: UInt32
     var plainLength: UInt32
+    /// Bytes of the sealed list of fingerprints, right behind the chunk; 0 for none.
+    var listLength: UInt32 = 0
+
+    /// Where chunk and list end.
+    var end: Int64 { Int64(offset) + Int64(sealedLength) + Int64(listLength) }
 }
 
 /// What a trailer says: the table of wrapped keys (u16 count, `wrappedLength` bytes each), then the chunks
@@ -36,6 +41,7 @@ struct PackTrailer: Sendable, Equatable {
             bytes.append(little: entry.offset)
             bytes.append(little: entry.sealedLength)
             bytes.append(little: entry.plainLength)
+            bytes.append(little: entry.listLength)
         }
         return bytes
     }
@@ -53,8 +59,8 @@ struct PackTrailer: Sendable, Equatable {
         entries.reserveCapacity(count)
         for _ in 0..<count {
             let entry = try Self.entry(&reader, subject: subject)
-            guard Int(entry.key) < keys.count, entry.sealedLength >= Pack.sealOverhead,
-                Int64(entry.offset) + Int64(entry.sealedLength) <= content, entry.plainLength <= Pack.largestChunk
+            guard Int(entry.key) < keys.count, entry.sealedLength >= Pack.sealOverhead, entry.end <= content,
+                entry.plainLength <= Pack.largestChunk, entry.listLength == 0 || entry.listLength > Pack.sealOverhead
             else { throw RepositoryError(.damaged, subject, cause: "chunk \(entry.id) does not fit") }
             entries.append(entry)
         }
@@ -70,11 +76,12 @@ struct PackTrailer: Sendable, Equatable {
         else { throw RepositoryError(.foreign, subject, cause: "it holds a kind of chunk unknown to this program") }
         return PackEntry(
             id: ChunkID(hash), kind: kind, key: try reader.number(UInt16.self), offset: try reader.number(UInt32.self),
-            sealedLength: try reader.number(UInt32.self), plainLength: try reader.number(UInt32.self))
+            sealedLength: try reader.number(UInt32.self), plainLength: try reader.number(UInt32.self),
+            listLength: try reader.number(UInt32.self))
     }
 }
 
-/// A pack: sealed chunks, sealed trailer, and a footer of 12 bytes: length of the trailer (u32), `DRPPACK0`.
+/// A pack: sealed chunks, sealed trailer, and a footer of 12 bytes: length of the trailer (u32), `DRPPACK1`.
 enum Pack {
     /// Sealed chunks of a pack, about.
     static let target = 16 << 20
@@ -82,9 +89,9 @@ enum Pack {
     static let largestChunk = 513 << 20
     static let sealOverhead = 12 + 16
     static let footerLength = 12
-    private static let magic = Array("DRPPACK0".utf8)
+    static let magic = Array("DRPPACK1".utf8)
 
-    static func footer(trailerLength: Int) -> [UInt8] {
+    static func footer(trailerLength: Int, magic: [UInt8] = magic) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.append(little: UInt32(trailerLength))
         return bytes + magic
@@ -93,14 +100,15 @@ enum Pack {
     /// - Parameters:
     ///   - footer: the last `footerLength` bytes of a pack.
     ///   - size: bytes of the whole pack.
+    ///   - magic: that of packs, or of what is built as they are.
     /// - Returns: where the sealed trailer lies.
     static func trailerRange(
-        footer: ArraySlice<UInt8>, size: Int64, subject: String
+        footer: ArraySlice<UInt8>, size: Int64, magic: [UInt8] = magic, subject: String
     ) throws(RepositoryError) -> Range<Int64> {
         var reader = SliceReader(footer, subject: subject)
         let length = Int64(try reader.number(UInt32.self))
         guard Array(try reader.take(8)) == magic else {
-            throw RepositoryError(.damaged, subject, cause: "it does not end as a pack does")
+            throw RepositoryError(.damaged, subject, cause: "it does not end as such an object does")
         }
         let end = size - Int64(footerLength)
         guard length >= SealedDocument.overhead, length <= end else {
@@ -163,7 +171,10 @@ struct OpenPack: Sendable {
     func hasRoom(for length: Int) -> Bool { bytes.count + length < Int(UInt32.max) / 2 }
 
     /// Appends a sealed chunk. Its key is one of another pack if that one was filled while it was sealed.
-    mutating func append(_ box: AES.GCM.SealedBox, key: PackKey, id: ChunkID, kind: ChunkKind, plainLength: Int) {
+    /// - Parameter list: its sealed fingerprints; empty for none.
+    mutating func append(
+        _ box: AES.GCM.SealedBox, key: PackKey, id: ChunkID, kind: ChunkKind, plainLength: Int, list: [UInt8] = []
+    ) {
         let offset = bytes.count
         bytes.append(contentsOf: box.nonce)
         box.ciphertext.withUnsafeBytes { bytes.append(contentsOf: $0) }
@@ -173,12 +184,16 @@ struct OpenPack: Sendable {
         entries.append(
             PackEntry(
                 id: id, kind: kind, key: UInt16(index), offset: UInt32(offset),
-                sealedLength: UInt32(bytes.count - offset), plainLength: UInt32(plainLength)))
+                sealedLength: UInt32(bytes.count - offset), plainLength: UInt32(plainLength),
+                listLength: UInt32(list.count)))
+        bytes.append(contentsOf: list)
     }
+
+    var trailer: PackTrailer { PackTrailer(keys: keys.map(\.wrapped), entries: entries) }
 
     /// Appends trailer and footer.
     mutating func close(_ documents: SealedDocument) throws -> PackTrailer {
-        let trailer = PackTrailer(keys: keys.map(\.wrapped), entries: entries)
+        let trailer = trailer
         let extra = Pack.trailerExtra(content: Int64(bytes.count))
         let sealed = try documents.seal(trailer.encoded(), as: .trailer, extra)
         bytes.append(contentsOf: sealed)

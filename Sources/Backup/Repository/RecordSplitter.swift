@@ -1,11 +1,14 @@
-package import DRPKit
+internal import DRPKit
 
 extension ChunkKind {
-    /// Least length of a record of this kind: of BSON its length and the final 0, of Redis its length alone.
+    /// Least length of a record of this kind: of BSON its length and the final 0, of Redis its length, and what
+    /// `docs/repository-format.md` puts behind that.
     fileprivate var leastRecordLength: Int {
         switch self {
-        case .documents, .mongoCatalog, .mongoUsers: 5
+        case .documents, .mongoCatalog, .mongoUsers, .oplog: 5
         case .redisKeys, .redisFunctions: 4
+        case .redisPieces: 8
+        case .redisStream: 12
         }
     }
 }
@@ -47,13 +50,13 @@ package struct RecordSplitter {
         while let record = try splitter.next() { try body(record) }
     }
 
-    /// The SHA-256 of each record of the chunk, in order: what `ChunkSource.verifyID` wants.
-    package static func hashes(of bytes: [UInt8], kind: ChunkKind) throws -> [ContentHash] {
-        var hashes: [ContentHash] = []
+    /// The digest of all records of the chunk.
+    package static func digest(of bytes: [UInt8], kind: ChunkKind) throws -> ContentDigest {
+        var digest = ContentDigest()
         try bytes.withUnsafeBytes { bytes in
-            try forEach(in: bytes, kind: kind) { hashes.append(ContentHash(hashing: $0)) }
+            try forEach(in: bytes, kind: kind) { digest.add(ContentHash(hashing: $0), length: $0.count) }
         }
-        return hashes
+        return digest
     }
 
     private func broken(_ text: String) -> RepositoryError {

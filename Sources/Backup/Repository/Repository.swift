@@ -48,7 +48,8 @@ package struct Repository: Sendable {
         var list = BackupList()
         for number in try await numbers() {
             do {
-                list.backups.append(BackupSummary(try await manifest(number)))
+                guard case .manifest(let manifest) = try await backup(number) else { continue }
+                list.backups.append(BackupSummary(manifest))
             } catch let error as RepositoryError where error.reason != .missing {
                 list.unreadable[number] = error
             }
@@ -59,26 +60,33 @@ package struct Repository: Sendable {
     /// - Throws: `RepositoryError.missing` if there is no such backup, `.damaged` or `.foreign` if it cannot be used.
     package func manifest(_ number: Int) async throws -> Manifest {
         guard (1...9_999_999_999).contains(number) else { throw RepositoryError(.missing, "backup \(number)") }
+        let subject = "backup \(number) of \(keys.name)"
         do {
-            return try open(try await store.read(layout.backup(number)), number: number)
+            guard case .manifest(let manifest) = try await backup(number) else {
+                throw RepositoryError(.missing, subject, cause: "its writer was silent for too long")
+            }
+            return manifest
         } catch let error as StoreError where error.reason == .missing {
-            throw RepositoryError(.missing, "backup \(number) of \(keys.name)")
+            throw RepositoryError(.missing, subject)
         }
     }
 
     /// The manifest of the newest backup; nil if there is no backup.
     package func latest() async throws -> Manifest? {
-        guard let number = try await numbers().last else { return nil }
-        return try await manifest(number)
+        for number in try await numbers().reversed() {
+            if case .manifest(let manifest) = try await backup(number) { return manifest }
+        }
+        return nil
     }
 
     // MARK: - Objects
 
+    /// Of all backups and voids, lowest first.
     func numbers() async throws(StoreError) -> [Int] {
         try await store.list(layout.backups).compactMap { layout.backupNumber($0.key) }.sorted()
     }
 
-    func open(_ sealed: [UInt8], number: Int) throws -> Manifest {
+    func openManifest(_ sealed: [UInt8], number: Int) throws -> Manifest {
         let subject = "backup \(number) of \(keys.name)"
         let opened = try documents.open(sealed[...], as: .manifest, Self.extra(number), subject: subject)
         let manifest: Manifest
@@ -154,7 +162,7 @@ package struct Repository: Sendable {
         }
     }
 
-    private static func extra(_ number: Int) -> [UInt8] {
+    static func extra(_ number: Int) -> [UInt8] {
         var extra: [UInt8] = []
         extra.append(little: UInt64(number))
         return extra

@@ -30,7 +30,7 @@ package struct RepositoryCard: Codable, Sendable, Equatable {
         do {
             let format = try JSONDecoder().decode(FormatOnly.self, from: Data(bytes)).format
             guard format == Manifest.currentFormat else {
-                throw RepositoryError(.foreign, subject, cause: "its format \(format) is newer than this program")
+                throw RepositoryError(.foreign, subject, cause: Manifest.unknown(format: format))
             }
             self = try JSONDecoder().decode(Self.self, from: Data(bytes))
             guard try encoded() == bytes, (1...Int(UInt32.max)).contains(epoch) else {

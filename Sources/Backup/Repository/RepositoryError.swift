@@ -11,6 +11,8 @@ package struct RepositoryError: DRPError, Equatable {
         case foreign
         /// Another writer committed a backup meanwhile; this one left nothing visible.
         case overtaken
+        /// Another writer, which lives, works on it.
+        case leased
         /// The identity is no recipient of this repository.
         case notRecipient
         /// The backup was given up; nothing of it is visible.
@@ -34,6 +36,7 @@ package struct RepositoryError: DRPError, Equatable {
         case .damaged: .repositoryDamaged
         case .foreign: .repositoryForeign
         case .overtaken: .busy
+        case .leased: .repositoryLeased
         case .notRecipient: .identityInvalid
         case .aborted: .failed
         }
@@ -51,6 +54,7 @@ package struct RepositoryError: DRPError, Equatable {
             case .damaged: "\(subject) is damaged"
             case .foreign: "\(subject) belongs to something else"
             case .overtaken: "\(subject) was written by another writer meanwhile"
+            case .leased: "\(subject) is held by another writer"
             case .notRecipient: "the identity cannot open \(subject)"
             case .aborted: "\(subject) was given up"
             }

@@ -16,7 +16,8 @@ struct RepositoryLayout: Sendable {
     var marks: ObjectKey { root.appending("marks") }
     var tombstones: ObjectKey { root.appending("tombstones") }
     var hold: ObjectKey { root.appending("hold") }
-    /// Written and removed by a prune, to learn the store's time.
+    var lease: ObjectKey { root.appending("lease") }
+    /// Written and removed to learn the store's time.
     var probe: ObjectKey { marks.appending("probe") }
 
     func wraps(epoch: Int) -> ObjectKey { wraps.appending("\(epoch)") }

@@ -21,6 +21,9 @@ struct DocumentHeader {
         self.epoch = epoch
     }
 
+    /// The letter of an object, if it begins as one that has one.
+    static func letter(of object: [UInt8]) -> UInt8? { object.count >= length ? object[3] : nil }
+
     /// Reads the header of an object that must be of one kind.
     /// - Throws: `.foreign` for a newer format, `.damaged` for anything else.
     init(_ object: ArraySlice<UInt8>, letter: UInt8, subject: String) throws(RepositoryError) {
@@ -31,7 +34,7 @@ struct DocumentHeader {
         }
         let format = try reader.number(UInt16.self)
         guard format == UInt16(Manifest.currentFormat) else {
-            throw RepositoryError(.foreign, subject, cause: "its format \(format) is newer than this program")
+            throw RepositoryError(.foreign, subject, cause: Manifest.unknown(format: Int(format)))
         }
         epoch = Int(try reader.number(UInt32.self))
     }
@@ -45,7 +48,7 @@ struct DocumentHeader {
     }
 }
 
-/// Trailers, indexes, manifests, marks, tombstones and holds: header, nonce (12 random bytes), then zstd under
+/// Trailers, indexes, manifests and all else that has a letter below: header, nonce (12 random bytes), then zstd under
 /// AES-256-GCM with the catalog key, tag (16) last. The binding of the purpose is the associated data. Sealed under the
 /// newest epoch, opened under that of the header.
 struct SealedDocument: Sendable {
@@ -119,7 +122,7 @@ struct SealedDocument: Sendable {
 
 extension Binding.Purpose {
     /// Of the header of a sealed document.
-    fileprivate var letter: UInt8 {
+    var letter: UInt8 {
         switch self {
         case .trailer: UInt8(ascii: "T")
         case .index: UInt8(ascii: "I")
@@ -127,7 +130,11 @@ extension Binding.Purpose {
         case .mark: UInt8(ascii: "P")
         case .tombstone: UInt8(ascii: "B")
         case .hold: UInt8(ascii: "H")
-        case .derivation, .rootKey, .packKey, .chunk, .fingerprint, .card, .recipient, .epoch:
+        case .slice: UInt8(ascii: "S")
+        case .gap: UInt8(ascii: "G")
+        case .lease: UInt8(ascii: "L")
+        case .void: UInt8(ascii: "V")
+        case .derivation, .rootKey, .packKey, .chunk, .fingerprint, .card, .recipient, .epoch, .fingerprints, .bundle:
             preconditionFailure("\(self) is no document")
         }
     }

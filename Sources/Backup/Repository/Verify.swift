@@ -42,6 +42,9 @@ package struct VerifyReport: Codable, Sendable {
     /// Chunks whose content was opened and compared with their ids; 0 if no identity was at hand.
     package var chunksRead = 0
     package var chunkBytesRead: Int64 = 0
+    /// Slices of logs, and gaps that say why one is missing.
+    package var slices = 0
+    package var gaps = 0
     package var problems: [Problem] = []
     /// Epochs in the store that the writer's keys do not know: half begun and left behind, or a stranger's. Nothing of
     /// ours is sealed under them, so they are no damage.
@@ -75,6 +78,7 @@ extension Repository {
         try await verification.checkIndexes()
         try await verification.checkPruning()
         try await verification.checkManifests()
+        try await verification.checkLogs()
         try await verification.checkStrays()
         verification.nameSuffering()
         if let reader {
@@ -100,6 +104,8 @@ private struct Verification {
     private var good: [ContentHash: StoredPack] = [:]
     private var chunks: [ChunkID: ChunkKind] = [:]
     private var manifests: [Int: Manifest] = [:]
+    /// Slices that are whole, as far as one can tell without an identity.
+    private var slices: [LogName] = []
     private var links: [Int: Link] = [:]
 
     /// A backup in the chain: one that is there, or the tombstone of one that was pruned.
@@ -217,6 +223,9 @@ private struct Verification {
         }
         try await check(layout.hold) { _ = try await $0.repository.hold() }
         seen.insert(layout.probe)
+        try await check(layout.lease) { this in
+            if try await this.repository.store.size(this.layout.lease) != nil { _ = try await this.repository.lease() }
+        }
     }
 
     /// What a damaged pack held, if it cannot tell itself.
@@ -240,7 +249,12 @@ private struct Verification {
             }
             links[number] = Link(subject: key, hash: hash, isReadable: false)
             do {
-                let manifest = try repository.open(sealed, number: number)
+                let object = try repository.open(sealed, number: number)
+                guard case .manifest(let manifest) = object else {
+                    report.backups.removeAll { $0 == number }
+                    links[number] = Link(subject: key, previous: object.previous, hash: hash)
+                    continue
+                }
                 manifests[number] = manifest
                 links[number] = Link(subject: key, previous: manifest.previous, hash: hash)
                 let needed = manifest.chunks
@@ -300,85 +314,178 @@ private struct Verification {
         report.unusedEpochs.sort()
     }
 
+    /// Slices and gaps, each by itself, and that each follows the one before it. No backup suffers from what is wrong with
+    /// them: the instants after it do.
+    mutating func checkLogs() async throws {
+        var before: (name: LogName, hash: ContentHash?)?
+        for name in try await repository.logNames() {
+            let key = layout.log(name)
+            var previous: ContentHash??
+            var hash: ContentHash?
+            if sample?.contains(ContentHash(hashing: Array(name.text.utf8))) ?? true {
+                try await check(key) { this in
+                    let bytes = try await this.repository.store.read(key)
+                    hash = ContentHash(hashing: bytes)
+                    if name.isGap {
+                        previous = try this.repository.gap(bytes, name: name).previous
+                    } else {
+                        previous = try StoredSlice(bytes, name: name, in: this.repository).manifest.previous
+                        this.slices.append(name)
+                    }
+                }
+            } else {
+                seen.insert(key)
+            }
+            if name.isGap { report.gaps += 1 } else { report.slices += 1 }
+            if let before, before.name.log == name.log {
+                checkOrder(before.name, before.hash, name, previous)
+            }
+            before = (name, hash)
+        }
+    }
+
+    /// - Parameter previous: nil if it is not known.
+    private mutating func checkOrder(
+        _ before: LogName, _ hash: ContentHash?, _ name: LogName, _ previous: ContentHash??
+    ) {
+        let key = "\(layout.log(name))"
+        if before.to < name.from {
+            note(key, "nothing covers the log from \(before.to) to here, and no gap says why", backups: [])
+        } else if before.to > name.from {
+            note(key, "it overlaps the one before it, which ends at \(before.to)", backups: [])
+        } else if let hash, let previous, previous != hash {
+            note(key, "the one before it is not the one that was there when it was written", backups: [])
+        }
+    }
+
     /// Opens each chunk that a backup needs once, on two threads, then compares the manifests' digests.
     mutating func readContent(_ reader: BackupReader) async throws {
         var needed: [ChunkID: ChunkKind] = [:]
-        for manifest in manifests.values { needed.merge(manifest.chunks) { first, _ in first } }
+        var variants: [ChunkID: Set<LeftOut>] = [:]
+        for manifest in manifests.values {
+            needed.merge(manifest.chunks) { first, _ in first }
+            for segment in manifest.segments {
+                if let leftOut = segment.leftOut { variants[segment.chunk, default: []].insert(leftOut) }
+            }
+        }
         let isAll = sample == nil
         let work = needed.filter { chunks[$0.key] == $0.value && (isAll || sampled.contains($0.key)) }
             .sorted { $0.key.hash < $1.key.hash }
         let halves = [work.prefix(work.count / 2), work.suffix(work.count - work.count / 2)]
-        var digests: [ChunkID: ContentDigest] = [:]
+        var digests: [Segment: ContentDigest] = [:]
         var failures: [ChunkID: String] = [:]
         try await withThrowingTaskGroup(of: [ReadChunk].self) { group in
             for half in halves {
-                group.addTask { [progress] in
+                group.addTask { [progress, variants] in
                     try await OwnThread.run("verify") {
-                        try half.map { try ReadChunk($0.key, kind: $0.value, reader: reader, progress: progress) }
+                        try half.map { id, kind in
+                            try ReadChunk(
+                                id, kind: kind, variants: variants[id] ?? [], reader: reader, progress: progress)
+                        }
                     }
                 }
             }
             for try await chunks in group {
                 for chunk in chunks {
-                    digests[chunk.id] = chunk.digest
+                    digests.merge(chunk.digests) { first, _ in first }
                     failures[chunk.id] = chunk.failure
+                    guard let whole = chunk.digests[Segment(chunk.id)] else { continue }
+                    report.chunksRead += 1
+                    report.chunkBytesRead += whole.bytes
                 }
             }
         }
-        report.chunksRead = digests.count
-        report.chunkBytesRead = digests.values.reduce(0) { $0 + $1.bytes }
         for (id, text) in failures.sorted(by: { $0.key.hash < $1.key.hash }) {
             let suffering = manifests.values.filter { $0.chunks[id] != nil }.map(\.number).sorted()
             note("chunk \(id)", text, backups: suffering)
         }
-        for manifest in manifests.values.sorted(by: { $0.number < $1.number }) { checkDigests(manifest, digests) }
+        for manifest in manifests.values.sorted(by: { $0.number < $1.number }) {
+            try await checkDigests(manifest, digests, reader)
+        }
+        try await readSlices(reader)
     }
 
-    private mutating func checkDigests(_ manifest: Manifest, _ digests: [ChunkID: ContentDigest]) {
-        func sum(_ ids: [ChunkID]) -> ContentDigest? {
+    private mutating func readSlices(_ reader: BackupReader) async throws {
+        for name in slices {
+            try await check(layout.log(name)) { this in
+                let digest = try await reader.verify(name)
+                this.report.chunkBytesRead += digest.bytes
+                this.progress(digest.bytes)
+            }
+        }
+    }
+
+    private mutating func checkDigests(
+        _ manifest: Manifest, _ digests: [Segment: ContentDigest], _ reader: BackupReader
+    ) async throws {
+        func sum(_ segments: [Segment]) -> ContentDigest? {
             var sum = ContentDigest()
-            for id in ids {
-                guard let digest = digests[id] else { return nil }
+            for segment in segments {
+                guard let digest = digests[segment] else { return nil }
                 sum.add(digest)
             }
             return sum
         }
         let key = "\(layout.backup(manifest.number))"
         for collection in manifest.mongo?.collections ?? [] {
-            guard let found = sum(collection.chunks), found != collection.digest else { continue }
+            guard let found = sum(collection.segments), found != collection.digest else { continue }
             let name = "\(collection.database).\(collection.collection)"
             note(key, "the digest of collection \(name) is not that of its chunks", backups: [manifest.number])
         }
         for database in manifest.redis?.databases ?? [] {
-            guard let found = sum(database.chunks), found != database.digest else { continue }
+            guard var found = sum(database.segments) else { continue }
+            let pieces = database.pieces ?? []
+            guard pieces.joined().allSatisfy({ digests[Segment($0)] != nil }) else { continue }
+            for value in pieces {
+                do {
+                    found.add(try await OwnThread.run("verify") { try reader.value(value).digest })
+                } catch let error as RepositoryError where error.reason != .foreign {
+                    note(key, error.message, backups: [manifest.number])
+                }
+            }
+            guard found != database.digest else { continue }
             let text = "the digest of Redis database \(database.database) is not that of its chunks"
             note(key, text, backups: [manifest.number])
         }
     }
 }
 
-/// One chunk, opened: the digest of its records, or what is wrong with it.
+/// One chunk, opened: the digests of its records and of those that segments leave of it, or what is wrong with it.
 private struct ReadChunk: Sendable {
     var id: ChunkID
-    var digest: ContentDigest?
+    var digests: [Segment: ContentDigest] = [:]
     var failure: String?
 
     /// - Throws: only what a store that cannot be reached throws.
-    init(_ id: ChunkID, kind: ChunkKind, reader: BackupReader, progress: @Sendable (Int64) -> Void) throws {
+    init(
+        _ id: ChunkID, kind: ChunkKind, variants: Set<LeftOut>, reader: BackupReader,
+        progress: @Sendable (Int64) -> Void
+    ) throws {
         self.id = id
         do {
             let bytes = try reader.load(id, kind: kind)
-            var hashes: [ContentHash] = []
-            var digest = ContentDigest()
+            var records: [(hash: ContentHash, length: Int)] = []
             try bytes.withUnsafeBytes { bytes in
-                try RecordSplitter.forEach(in: bytes, kind: kind) { record in
-                    let hash = ContentHash(hashing: record)
-                    hashes.append(hash)
-                    digest.add(hash, length: record.count)
+                try RecordSplitter.forEach(in: bytes, kind: kind) {
+                    records.append((ContentHash(hashing: $0), $0.count))
                 }
             }
+            let hashes = records.map(\.hash)
             try reader.verifyID(id, kind: kind, hashes: hashes)
-            self.digest = digest
+            if let list = try reader.fingerprints(id), try list != reader.fingerprints(hashes, of: id) {
+                throw RepositoryError(.damaged, "chunk \(id)", cause: "its fingerprints are not those of its records")
+            }
+            for leftOut in variants where !leftOut.fits(records.count) {
+                throw RepositoryError(
+                    .damaged, "chunk \(id)", cause: "what a backup leaves out of it is not of \(records.count) records")
+            }
+            for leftOut in [nil] + variants.map(Optional.some) {
+                var digest = ContentDigest()
+                for (number, record) in records.enumerated() where leftOut?.contains(number) != true {
+                    digest.add(record.hash, length: record.length)
+                }
+                digests[Segment(id, leftOut: leftOut)] = digest
+            }
             progress(Int64(bytes.count))
         } catch let error as RepositoryError {
             failure = error.message

@@ -58,12 +58,16 @@ package struct WriterKeys: Sendable, CustomStringConvertible {
 
     /// HMAC-SHA-256 that only holders of these keys can make.
     func mark(_ purpose: Binding.Purpose, _ bytes: [UInt8]) -> [UInt8] {
-        let key = catalogKey.withBytes {
+        Array(HMAC<SHA256>.authenticationCode(for: binding.bytes(purpose, bytes), using: derived("mark")))
+    }
+
+    /// A key out of the catalog key: HKDF-SHA-256 (RFC 5869), salt is the binding, info the purpose.
+    func derived(_ purpose: String) -> SymmetricKey {
+        catalogKey.withBytes {
             HKDF<SHA256>.deriveKey(
-                inputKeyMaterial: SymmetricKey(data: $0), salt: binding.bytes(.derivation), info: Array("mark".utf8),
+                inputKeyMaterial: SymmetricKey(data: $0), salt: binding.bytes(.derivation), info: Array(purpose.utf8),
                 outputByteCount: 32)
         }
-        return Array(HMAC<SHA256>.authenticationCode(for: binding.bytes(purpose, bytes), using: key))
     }
 }
 

@@ -32,8 +32,14 @@ struct Census: Sendable {
         var size: Int64
     }
 
+    /// Of all backups and voids.
+    var numbers: Set<Int> = []
     /// Oldest first.
     var backups: [Backup] = []
+    /// Those that a running capture builds on.
+    var leased: Set<Int> = []
+    /// In the order of what they cover.
+    var logs: [LogName] = []
     /// Those whose trailers can be read: of others nobody knows what is in them, and they stay.
     var packs: [Pack] = []
     var marks = Repository.Marks()
@@ -55,17 +61,21 @@ struct Census: Sendable {
         census.marks = try await repository.marks()
         let catalog = try await ChunkCatalog.load(repository, marked: census.marks.packs)
         census.packs = catalog.packs.map { Pack(name: $0.name, size: $0.size) }
+        census.logs = try await repository.logNames()
+        census.leased = Set(try await repository.leasedBackups())
         for number in try await repository.numbers() {
-            census.backups.append(try await backup(number, repository, catalog))
+            census.numbers.insert(number)
+            if let backup = try await backup(number, repository, catalog) { census.backups.append(backup) }
         }
         return census
     }
 
+    /// - Returns: nil for a void.
     private static func backup(
         _ number: Int, _ repository: Repository, _ catalog: ChunkCatalog
-    ) async throws -> Backup {
+    ) async throws -> Backup? {
         let sealed = try await repository.store.read(repository.layout.backup(number))
-        let manifest = try repository.open(sealed, number: number)
+        guard case .manifest(let manifest) = try repository.open(sealed, number: number) else { return nil }
         var backup = Backup(
             number: number, instant: manifest.instant, previous: manifest.previous, hash: ContentHash(hashing: sealed),
             isGood: true, packs: PackSet(packs: catalog.packs.count))

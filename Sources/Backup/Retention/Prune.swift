@@ -47,13 +47,15 @@ package struct Prune: Sendable {
             report.unconfirmed = plan.wants
             return report
         }
-        guard !plan.backups.isEmpty || !plan.packs.isEmpty else { return report }
+        guard !plan.backups.isEmpty || !plan.packs.isEmpty || !plan.logs.isEmpty else { return report }
         let mark = PruneMark(
             client: repository.keys.client, number: (census.marks.marks.keys.max() ?? 0) + 1,
-            at: clock.now.inWholeMilliseconds, backups: plan.backups, packs: plan.packs.map(\.name))
+            at: clock.now.inWholeMilliseconds, backups: plan.backups, packs: plan.packs.map(\.name),
+            logs: plan.logs.map(\.text))
         try await repository.put(mark)
         report.marked = PruneReport.Marked(
-            mark: mark.number, backups: plan.backups, packs: plan.packs.count, bytes: plan.bytes)
+            mark: mark.number, backups: plan.backups, packs: plan.packs.count, bytes: plan.bytes,
+            logs: plan.logs.count)
         return report
     }
 
@@ -86,9 +88,7 @@ package struct Prune: Sendable {
 
     /// The store's time, told by an object that is just written.
     private func storeTime(_ clock: any WallClock) async throws -> Date {
-        try await store.put(repository.layout.probe, [], .replace)
-        let written = try await store.written(repository.layout.probe)
-        try await store.delete(repository.layout.probe)
+        let written = try await repository.time()
         let name = "\(repository.keys.name)"
         guard let written else { throw PruneError(.noClock, name) }
         guard abs(written.timeIntervalSince(clock.now)) <= Self.clockTolerance else {
@@ -103,7 +103,7 @@ package struct Prune: Sendable {
     private func remove(
         _ marks: [Int], _ census: Census, now: Date, _ mayDelete: @Sendable () async throws -> Void
     ) async throws -> PruneReport.Removed {
-        let (backups, packs) = rules.dead(census, marks: marks, now: now)
+        let (backups, packs, logs) = rules.dead(census, marks: marks, now: now)
         precondition(
             !backups.contains { $0.number == census.newestGood }, "prune would delete the newest backup that is whole")
         for backup in backups {
@@ -116,6 +116,10 @@ package struct Prune: Sendable {
             try await mayDelete()
             try await store.delete(repository.layout.backup(backup.number))
         }
+        for log in logs {
+            try await mayDelete()
+            try await store.delete(repository.layout.log(log))
+        }
         try await replaceIndexes(without: Set(packs.map(\.name)), census, mayDelete)
         try await requireNoNewBackup(census)
         for pack in packs {
@@ -127,7 +131,7 @@ package struct Prune: Sendable {
         let named = Set(marks.flatMap { census.marks.marks[$0]?.packs ?? [] }).intersection(there)
         return PruneReport.Removed(
             backups: backups.map(\.number), packs: packs.count, bytes: packs.reduce(0) { $0 + $1.size },
-            spared: named.count - packs.count)
+            logs: logs.count, spared: named.count - packs.count)
     }
 
     /// Indexes that name packs which go, or went, give way to new ones of the packs that stay.
@@ -166,7 +170,7 @@ package struct Prune: Sendable {
 
     /// A backup that another machine has committed since the count may need what is about to go.
     private func requireNoNewBackup(_ census: Census) async throws {
-        let known = Set(census.backups.map(\.number))
+        let known = census.numbers
         if let number = try await repository.numbers().first(where: { !known.contains($0) }) {
             throw RepositoryError(.overtaken, "backup \(number) of \(repository.keys.name)")
         }
@@ -179,6 +183,8 @@ package struct PruneReport: Sendable, Codable, Equatable {
         package var backups: [Int]
         package var packs: Int
         package var bytes: Int64
+        /// Slices and gaps of logs.
+        package var logs: Int
         /// Packs that were marked and that a backup needs again.
         package var spared: Int
     }
@@ -188,6 +194,7 @@ package struct PruneReport: Sendable, Codable, Equatable {
         package var backups: [Int]
         package var packs: Int
         package var bytes: Int64
+        package var logs: Int
     }
 
     package var removed: Removed?

@@ -11,6 +11,8 @@ package struct PruneMark: Codable, Sendable, Equatable {
     package var at: Date
     package var backups: [Int]
     package var packs: [ContentHash]
+    /// Slices and gaps, by their names below `logs`.
+    package var logs: [String]
 }
 
 /// What stays of a backup that was pruned: the object `tombstones/<number>`. It takes the manifest's place in the
@@ -48,6 +50,7 @@ extension Repository {
 
         var backups: Set<Int> { Set(marks.values.flatMap(\.backups)) }
         var packs: Set<ContentHash> { Set(marks.values.flatMap(\.packs)) }
+        var logs: Set<String> { Set(marks.values.flatMap(\.logs)) }
     }
 
     /// - Throws: `RepositoryError.foreign` for a mark of a newer program, which may act by it.
@@ -133,30 +136,29 @@ extension Repository {
 
     // MARK: - Sealed JSON
 
-    private func check(_ format: Int, _ client: UUID, _ isNumber: Bool, _ subject: String) throws(RepositoryError) {
+    func check(_ format: Int, _ client: UUID, _ isNumber: Bool, _ subject: String) throws(RepositoryError) {
         guard format == Manifest.currentFormat, client == keys.client, isNumber else {
             throw RepositoryError(.foreign, subject, cause: "it is of client \(client), format \(format)")
         }
     }
 
-    private func sealJSON(
+    func sealJSON(
         _ value: some Encodable, as purpose: Binding.Purpose, _ extra: [UInt8] = []
     ) throws -> [UInt8] {
         try documents.seal(try DocumentJSON.encode(value), as: purpose, extra)
     }
 
-    private func openJSON<Value: Decodable>(
+    func openJSON<Value: Decodable>(
         _ sealed: [UInt8], as purpose: Binding.Purpose, _ extra: [UInt8] = [], subject: String
     ) throws -> Value {
-        let plain = try documents.open(sealed[...], as: purpose, extra, subject: subject).plain
+        try decode(
+            Value.self, try documents.open(sealed[...], as: purpose, extra, subject: subject).plain, subject: subject)
+    }
+
+    func decode<Value: Decodable>(_: Value.Type, _ plain: [UInt8], subject: String) throws(RepositoryError) -> Value {
         do { return try DocumentJSON.decode(Value.self, plain) } catch {
             throw RepositoryError(.damaged, subject, cause: "it does not decode")
         }
     }
 
-    private static func extra(_ number: Int) -> [UInt8] {
-        var extra: [UInt8] = []
-        extra.append(little: UInt64(number))
-        return extra
-    }
 }

@@ -29,6 +29,8 @@ package struct PrunePlan: Sendable {
     /// Packs that would be marked.
     package var packs: [Pack]
     package var packsInAll: Int
+    /// Slices and gaps of logs that would be marked: no backup that stays is old enough to need them.
+    package var logs: [LogName]
     /// Why no backup expires now although rules would let some go.
     package var blocked: String?
     /// Why this plan wants the client's name.
@@ -66,25 +68,41 @@ struct PruneRules: Sendable {
                 }
             },
             backups: backups.sorted(), packs: superfluous(census, staying: staying), packsInAll: census.packs.count,
+            logs: superfluousLogs(census, staying: staying).filter { !census.marks.logs.contains($0.text) },
             blocked: blocked, wants: wants(backups.count, of: census.backups.count - known.intersection(dropped).count),
             newestGood: census.newestGood)
     }
 
     /// What these marks may take now: all that they name and that still nobody needs.
-    func dead(_ census: Census, marks: [Int], now: Date) -> (backups: [Census.Backup], packs: [Census.Pack]) {
+    func dead(
+        _ census: Census, marks: [Int], now: Date
+    ) -> (backups: [Census.Backup], packs: [Census.Pack], logs: [LogName]) {
         let marks = marks.compactMap { census.marks.marks[$0] }
         let dropped = Set(decisions(census, now: now).filter { !$0.isKept }.map(\.backup.number))
         let going = dropped.intersection(marks.flatMap(\.backups))
         let needs = census.needs(Set(census.backups.map(\.number)).subtracting(going))
         let marked = Set(marks.flatMap(\.packs))
         let packs = census.packs.enumerated().filter { marked.contains($0.element.name) && !needs.contains($0.offset) }
-        return (census.backups.filter { going.contains($0.number) }, packs.map(\.element))
+        let named = Set(marks.flatMap(\.logs))
+        let staying = Set(census.backups.map(\.number)).subtracting(going)
+        return (
+            census.backups.filter { going.contains($0.number) }, packs.map(\.element),
+            superfluousLogs(census, staying: staying).filter { named.contains($0.text) }
+        )
+    }
+
+    /// Logs go forward from a backup. What ended before the oldest one began to be is of use to none.
+    private func superfluousLogs(_ census: Census, staying: Set<Int>) -> [LogName] {
+        let instants = census.backups.filter { staying.contains($0.number) }.map(\.instant)
+        guard let oldest = instants.min() else { return [] }
+        let last = Int64((oldest.timeIntervalSince1970 - Prune.clockTolerance).rounded(.down))
+        return census.logs.filter { $0.to.seconds < last }
     }
 
     private func decisions(_ census: Census, now: Date) -> [RetentionDecision] {
         retention.decisions(
             census.backups.map { RetentionCandidate(number: $0.number, instant: $0.instant, isGood: $0.isGood) },
-            now: now)
+            leased: census.leased, now: now)
     }
 
     private func superfluous(_ census: Census, staying: Set<Int>) -> [PrunePlan.Pack] {

@@ -38,9 +38,13 @@ package struct Retention: Sendable {
         self.lastDrilled = lastDrilled
     }
 
-    /// - Parameter backups: in any order; no number twice.
+    /// - Parameters:
+    ///   - backups: in any order; no number twice.
+    ///   - leased: those that a running capture builds on.
     /// - Returns: one decision a backup, the newest first.
-    package func decisions(_ backups: [RetentionCandidate], now: Date) -> [RetentionDecision] {
+    package func decisions(
+        _ backups: [RetentionCandidate], leased: Set<Int> = [], now: Date
+    ) -> [RetentionDecision] {
         let sorted = backups.sorted { ($0.instant, $0.number) > ($1.instant, $1.number) }
         // One from the future would hold the first place of every rule for ever.
         let (future, past) = (
@@ -53,6 +57,7 @@ package struct Retention: Sendable {
             reasons[backup.number, default: []].append(reason)
         }
         if isHeld { for backup in sorted { keep(backup, .held) } }
+        for backup in sorted where leased.contains(backup.number) { keep(backup, .leased) }
         for backup in future { keep(backup, .future) }
         let good = past.filter(\.isGood)
         // By time and by number: these differ when a clock was set back.
@@ -109,6 +114,8 @@ package enum RetentionReason: Sendable, Hashable {
     case newest
     case newestGood
     case lastDrilled
+    /// A capture that may still run builds on it.
+    case leased
     /// Its instant lies ahead of our clock.
     case future
     case place(RetentionRule, Int, of: Int)
@@ -120,6 +127,7 @@ package enum RetentionReason: Sendable, Hashable {
         case .newest: "newest"
         case .newestGood: "newest good"
         case .lastDrilled: "last drilled"
+        case .leased: "a running backup builds on it"
         case .future: "from the future"
         case .place(let rule, let place, let count): "\(rule.rawValue) \(place) of \(count)"
         }

@@ -2,10 +2,6 @@ package import Foundation
 internal import GRDB
 
 extension Journal {
-    /// After this long without a heartbeat a holder that cannot be looked up here (another container, another start
-    /// of the machine with a clock that jumped) counts as dead.
-    private static let longestSilence: TimeInterval = 300
-
     /// Takes the lease `name`; that of a dead process is taken over.
     /// - Parameter lasts: how long without a heartbeat the lease outlives a holder that is alive: one that was stopped,
     ///   or hangs. Only for work whose results are refused afterwards; nil: as long as its process lives.
@@ -20,7 +16,7 @@ extension Journal {
                 (try self.lease($0), try $0.integer("held") == 1)
             }
             if let (holder, isHeld) = row, isHeld {
-                guard Self.isDead(holder, now: now, machine: me.machine) else {
+                guard holder.state(silentFor: now.timeIntervalSince(holder.beat)) != .alive else {
                     throw JournalError(.leased(by: holder), name)
                 }
                 try self.append(
@@ -66,10 +62,9 @@ extension Journal {
     /// The leases whose holders live.
     package func leases() async throws -> [LeaseEntry] {
         let now = clock.now
-        let machine = ProcessIdentity.current.machine
         return try await read { db in
             try self.all(db, "SELECT * FROM leases WHERE held = 1 ORDER BY name", [], self.lease)
-                .filter { !Self.isDead($0, now: now, machine: machine) }
+                .filter { $0.state(silentFor: now.timeIntervalSince($0.beat)) == .alive }
         }
     }
 
@@ -80,13 +75,6 @@ extension Journal {
             db, sql: "SELECT held = 1 AND instance = ? AND fence = ? FROM leases WHERE name = ?",
             arguments: [lease.instance.uuidString, lease.fence, lease.name])
         guard isOurs == true else { throw JournalError(.leaseLost, lease.name) }
-    }
-
-    private static func isDead(_ lease: LeaseEntry, now: Date, machine: String) -> Bool {
-        let silence = now.timeIntervalSince(lease.beat)
-        guard lease.machine == machine else { return silence > lease.lasts.map(TimeInterval.init) ?? longestSilence }
-        if ProcessIdentity.startTicks(of: lease.pid) != lease.pidStarted { return true }
-        return lease.lasts.map { silence > TimeInterval($0) } ?? false
     }
 
     private func lease(_ columns: Columns) throws -> LeaseEntry {

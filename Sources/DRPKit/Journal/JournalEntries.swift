@@ -182,6 +182,28 @@ package struct LeaseEntry: Sendable, Codable, Hashable {
     package var beat: Date
     /// Seconds without a heartbeat after which the lease is over though its process lives; nil: never.
     package var lasts: Int64?
+
+    package enum HolderState: Sendable {
+        case alive
+        /// Its process has ended.
+        case gone
+        /// It said nothing for too long; it may be stopped, and wake up.
+        case silent
+    }
+
+    /// After this long without a heartbeat a holder that cannot be looked up here (another container, another start
+    /// of the machine with a clock that jumped) counts as silent.
+    private static let longestSilence: TimeInterval = 300
+
+    /// - Parameter silence: seconds since it last said that it lives, by the clock of the place where it said so.
+    package func state(silentFor silence: TimeInterval) -> HolderState {
+        let me = ProcessIdentity.current
+        guard machine == me.machine else {
+            return silence > lasts.map(TimeInterval.init) ?? Self.longestSilence ? .silent : .alive
+        }
+        if ProcessIdentity.startTicks(of: pid) != pidStarted { return .gone }
+        return lasts.map { silence > TimeInterval($0) } ?? false ? .silent : .alive
+    }
 }
 
 /// Where a client lives since a switch.

@@ -1,8 +1,28 @@
+/// How often a holder says that it lives.
+private let beatEvery = Duration.seconds(15)
+
+/// Runs `body` while `beat` is called every 15 seconds; what `beat` throws ends both.
+package func withHeartbeat<Value: Sendable>(
+    by clock: any WallClock, beat: @escaping @Sendable () async throws -> Void,
+    _ body: @escaping @Sendable () async throws -> Value
+) async throws -> Value {
+    try await withThrowingTaskGroup(of: Value?.self) { group in
+        group.addTask { try await body() }
+        group.addTask {
+            while true {
+                try await clock.sleep(for: beatEvery)
+                try await beat()
+            }
+        }
+        defer { group.cancelAll() }
+        // The heartbeat never returns: what comes first is the value, or the first error of either.
+        while let value = try await group.next() { if let value { return value } }
+        throw CancellationError()
+    }
+}
+
 /// Work under a lease: the holder says that it lives while it works, and gives the lease back however the work ends.
 extension Journal {
-    /// How often a holder says that it lives.
-    static let beatEvery = Duration.seconds(15)
-
     /// Takes the lease `name`, and runs `body` while this process holds it.
     /// - Parameter lasts: see `acquireLease`.
     /// - Throws: `JournalError.leased`; `.leaseLost` once another process has taken it over, after `body` was cancelled
@@ -25,19 +45,8 @@ extension Journal {
     package func beating<Value: Sendable>(
         _ leases: [LeaseEntry], by clock: any WallClock, _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
-        try await withThrowingTaskGroup(of: Value?.self) { group in
-            group.addTask { try await body() }
-            group.addTask {
-                while true {
-                    try await clock.sleep(for: Self.beatEvery)
-                    for lease in leases { try await self.beatIfPossible(lease) }
-                }
-            }
-            defer { group.cancelAll() }
-            // The heartbeat never returns: what comes first is the value, or the first error of either.
-            while let value = try await group.next() { if let value { return value } }
-            throw CancellationError()
-        }
+        try await withHeartbeat(
+            by: clock, beat: { for lease in leases { try await self.beatIfPossible(lease) } }, body)
     }
 
     /// Also when this task is cancelled: hence the task of its own. A lease that cannot be given back ends with the

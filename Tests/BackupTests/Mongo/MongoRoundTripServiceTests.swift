@@ -97,7 +97,7 @@ struct MongoRoundTripServiceTests {
     func damagedChunk() async throws {
         let chunks = HeldChunks()
         let manifest = try await MongoCapture.capture(settings: source, sink: chunks, progress: { _ in })
-        let victim = try #require(manifest.collections.max { $0.digest.bytes < $1.digest.bytes }?.chunks.last)
+        let victim = try #require(manifest.collections.max { $0.digest.bytes < $1.digest.bytes }?.segments.last?.chunk)
         chunks.damage(victim)
         await #expect(throws: (any Error).self) {
             try await MongoRestore.restore(
@@ -109,8 +109,8 @@ struct MongoRoundTripServiceTests {
     func lostChunk() async throws {
         let chunks = HeldChunks()
         var manifest = try await MongoCapture.capture(settings: source, sink: chunks, progress: { _ in })
-        let index = try #require(manifest.collections.firstIndex { !$0.chunks.isEmpty })
-        manifest.collections[index].chunks.removeLast()
+        let index = try #require(manifest.collections.firstIndex { !$0.segments.isEmpty })
+        manifest.collections[index].segments.removeLast()
         let error = await #expect(throws: MongoError.self) {
             try await MongoRestore.restore(
                 settings: target, manifest: manifest, source: chunks, existing: .replace, progress: { _ in })

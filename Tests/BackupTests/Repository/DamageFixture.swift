@@ -4,49 +4,26 @@ import TestSupport
 
 @testable import Backup
 
-/// A small repository with backups of both kinds of sources, what they hold, and what a restore gets out of a damaged copy.
+/// A small repository with all that the format knows, what it holds, and what a restore gets out of a damaged copy.
 struct DamageFixture: Sendable {
     let store: MemoryStore
     let fixture: RepositoryFixture
-    private(set) var manifests: [Manifest] = []
-    private(set) var content: [ChunkID: [UInt8]] = [:]
+    private let kinds: EveryKind
 
+    var manifests: [Manifest] { kinds.manifests }
     var keys: WriterKeys { fixture.keys }
     var layout: RepositoryLayout { fixture.repository.layout }
 
-    /// Three backups; each shares chunks with the one before it.
+    /// Three backups, each of which shares chunks with the one before it, and one object at least of each other kind.
     init(_ store: MemoryStore = MemoryStore(), name: String = "acme", seed: UInt64 = 0) async throws {
         self.store = store
         fixture = try await RepositoryFixture(store, name: name)
-        for seeds in [[1, 2], [1, 3], [2, 3, 4]] as [[UInt64]] { try await backUp(seeds.map { $0 + seed }) }
-    }
-
-    private mutating func backUp(_ seeds: [UInt64]) async throws {
-        let documents = seeds.map { RepositoryFixture.chunk(records: 3, of: 60, seed: $0) }
-        let redisKeys = seeds.map { RepositoryFixture.chunk(records: 2, of: 50, seed: 1000 + $0, kind: .redisKeys) }
-        let others = [ChunkKind.mongoCatalog, .mongoUsers, .redisFunctions].map {
-            RepositoryFixture.chunk(records: 1, of: 70, seed: UInt64($0.rawValue), kind: $0)
-        }
-        let writer = try await fixture.repository.begin()
-        let chunks = documents + redisKeys + others
-        let ids = try await OwnThread.run("test") { try chunks.map { try writer.store($0) } }
-        for (id, chunk) in zip(ids, chunks) { content[id] = chunk.bytes }
-        var mongo = RepositoryFixture.mongo(Array(ids.prefix(seeds.count)), documents)
-        let rest = Array(ids.suffix(3))
-        (mongo.catalog, mongo.users) = ([rest[0]], [rest[1]])
-        let keys = Array(ids[seeds.count..<2 * seeds.count])
-        let redis = RedisManifest(
-            serverVersion: "7.0.0", rdbVersion: 10, replicationID: "none", offset: 1,
-            instant: RepositoryFixture.created,
-            functions: [rest[2]],
-            databases: [
-                RedisDatabaseManifest(
-                    database: 0, digest: RepositoryFixture.mongo(keys, redisKeys).collections[0].digest,
-                    volatileKeys: 0, chunks: keys)
-            ])
-        let date = RepositoryFixture.created
-        manifests.append(
-            try await writer.commit(mongo: mongo, redis: redis, started: date, finished: date + 1, instant: date))
+        var kinds = EveryKind(fixture.repository)
+        for seeds in [[1, 2], [1, 3], [2, 3, 4]] as [[UInt64]] { try await kinds.backUp(seeds.map { $0 + seed }) }
+        try await kinds.writeVoid()
+        try await kinds.writeLogs()
+        try await kinds.writeRest()
+        self.kinds = kinds
     }
 
     // MARK: - What is found
@@ -94,14 +71,20 @@ struct DamageFixture: Sendable {
                 reading.refused += 1
             }
         }
+        for (name, digest) in kinds.slices {
+            do {
+                if try await reader.verify(name) != digest { reading.wrong.append("\(name)") }
+                reading.right += 1
+            } catch  where Self.isNamed(error) {
+                reading.refused += 1
+            }
+        }
         return reading
     }
 
     private func wrongChunks(of manifest: Manifest, _ reader: BackupReader) throws -> [String] {
         try manifest.chunks.compactMap { id, kind in
-            let bytes = try reader.load(id, kind: kind)
-            try reader.verifyID(id, kind: kind, hashes: try RecordSplitter.hashes(of: bytes, kind: kind))
-            return bytes == content[id] ? nil : "chunk \(id)"
+            try reader.records(id, kind: kind).bytes == kinds.content[id] ? nil : "chunk \(id)"
         }
     }
 

@@ -44,7 +44,10 @@ import Testing
             damages.append(Damage(what: "\(key) doubled", names: [key.text]) { $0[key] = bytes + bytes })
             damages.append(Damage(what: "\(key) and a zero", names: [key.text]) { $0[key] = bytes + [0] })
         }
-        #expect(kinds == ["drp.json", "keys", "packs", "indexes", "backups"])
+        #expect(
+            kinds == [
+                "drp.json", "keys", "packs", "indexes", "backups", "logs", "lease", "marks", "tombstones", "hold",
+            ])
         try await expect("other lengths", damages, in: whole, found: damages.count)
     }
 
@@ -57,18 +60,24 @@ import Testing
             var damage = Damage(what: "\(key) deleted", names: [key.text]) { $0[key] = nil }
             switch key.parts[1] {
             case "packs": (damage.names, damage.suffering) = ([], packs[key] ?? [])
-            // A cache; and of the newest backup only the journal knows.
-            case "indexes": damage.names = []
+            // A cache, what was to be deleted or not, and who works.
+            case "indexes", "marks", "tombstones", "hold", "lease": damage.names = []
+            // Of the newest one only the journal knows; in the place of the first one is its tombstone.
             case "backups":
                 let next = whole.layout.backup((Int(key.name) ?? 0) + 1)
-                damage.names = whole.store[next] == nil ? [] : [next.text]
+                damage.names = whole.store[next] == nil || key == whole.layout.backup(1) ? [] : [next.text]
+            // Found between two others.
+            case "logs":
+                let log = whole.store.keys.filter { $0.parts.count == 4 && $0.parts[2] == key.parts[2] }
+                damage.names = key == log.first || key == log.last ? [] : log.suffix(1).map(\.text)
             default: break
             }
             if damage.names.isEmpty && damage.suffering.isEmpty { unknowable += 1 }
             return damage
         }
         #expect(packs.values.allSatisfy { !$0.isEmpty })
-        #expect(unknowable == packs.count + 1)
+        // Each backup has an index. One manifest has a tombstone, one is a void at the end; two logs have two ends.
+        #expect(unknowable == whole.manifests.count + 4 + 2 + 4)
         try await expect("deleted objects", damages, in: whole, found: damages.count - unknowable)
     }
 
@@ -130,7 +139,7 @@ import Testing
         copy[wrap] = sameWrap
         copy[layout.card] = sameCard
         #expect(try await whole.verify(copy).isWhole)
-        #expect(try await whole.read(copy).right == 3)
+        #expect(try await whole.read(copy).right == 7)
     }
 
     @Test("what a stranger makes with the public half alone is named, and restores read what was there before")
@@ -156,7 +165,7 @@ import Testing
             let bytes = forgery[key]
             return Damage(what: "\(key) beside ours", names: [key.text]) { $0[key] = bytes }
         }
-        let manifest = forgery[whole.layout.backup(4)]
+        let manifest = forgery[whole.layout.backup(5)]
         for number in 1...3 {
             let key = whole.layout.backup(number)
             damages.append(Damage(what: "a manifest as \(number)", names: [key.text]) { $0[key] = manifest })
@@ -170,7 +179,7 @@ import Testing
         damages.append(Damage(what: "a root key", names: [wrap.text]) { $0[wrap] = wrapped })
         damages += try forgedPacks(whole, forger)
         try await expect("forged objects", damages, in: whole, found: damages.count)
-        await #expect(throws: RepositoryError.self) { _ = try await whole.fixture.repository.manifest(4) }
+        await #expect(throws: RepositoryError.self) { _ = try await whole.fixture.repository.manifest(5) }
     }
 
     /// Packs that hold a chunk under the id of a real one, sealed with a key that is wrapped rightly to the public key.

@@ -64,7 +64,8 @@ struct RepositoryFixture {
             serverVersion: "6.0.0", clusterSeconds: 1, clusterOrdinal: 1, catalog: [], users: [],
             collections: [
                 CollectionManifest(
-                    database: "shop", collection: "orders", digest: digest, chunks: ids, isCapped: false)
+                    database: "shop", collection: "orders", digest: digest, segments: ids.map { Segment($0) },
+                    isCapped: false)
             ])
     }
 

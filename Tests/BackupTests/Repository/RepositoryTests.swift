@@ -16,13 +16,12 @@ import Testing
         #expect(try await opened.repository.latest() == manifest)
         #expect(try await opened.repository.manifest(1) == manifest)
         let reader = try await opened.repository.reader(opened.roots)
-        let ids = try #require(manifest.mongo).collections[0].chunks
-        for (id, chunk) in zip(ids, chunks) {
-            let bytes = try await OwnThread.run("test") { try reader.load(id, kind: .documents) }
-            #expect(bytes == chunk.bytes)
-            try reader.verifyID(id, kind: .documents, hashes: RecordSplitter.hashes(of: bytes, kind: .documents))
+        let segments = try #require(manifest.mongo).collections[0].segments
+        for (segment, chunk) in zip(segments, chunks) {
+            let records = try await OwnThread.run("test") { try reader.records(segment, kind: .documents) }
+            #expect(records.bytes == chunk.bytes)
             #expect(throws: RepositoryError.self) {
-                try reader.verifyID(id, kind: .documents, hashes: chunk.hashes.reversed())
+                try reader.verifyID(segment.chunk, kind: .documents, hashes: chunk.hashes.reversed())
             }
         }
         #expect(manifest.counters.source == 50_000)
@@ -123,7 +122,7 @@ import Testing
         let store = MemoryStore()
         let fixture = try await RepositoryFixture(store)
         let manifest = try await fixture.backUp([RepositoryFixture.chunk(records: 3, of: 60, seed: 1)])
-        let id = try #require(manifest.mongo).collections[0].chunks[0]
+        let id = try #require(manifest.mongo).collections[0].segments[0].chunk
         let pack = try #require(store.keys.first { $0.text.contains("/packs/") })
         let bytes = try #require(store[pack])
         // The only chunk of the pack stands at its beginning: nonce 12, more than 100 of ciphertext and tag.
@@ -178,7 +177,7 @@ import Testing
         let chunks = [RepositoryFixture.chunk(records: 10, of: 100, seed: 1)]
         let manifest = try await acme.backUp(chunks)
         let other = try await blue.backUp([RepositoryFixture.chunk(records: 10, of: 100, seed: 2)])
-        #expect(manifest.mongo?.collections[0].chunks != other.mongo?.collections[0].chunks)
+        #expect(manifest.mongo?.collections[0].segments != other.mongo?.collections[0].segments)
         #expect(try await Repository.clients(in: store).map(\.name.text).sorted() == ["acme", "blue"])
         // Everything of acme under the name of blue.
         let (from, to) = (acme.keys.client.uuidString.lowercased(), blue.keys.client.uuidString.lowercased())
@@ -296,7 +295,7 @@ import Testing
     func abort() async throws {
         let fixture = try await RepositoryFixture()
         let writer = try await fixture.repository.begin()
-        writer.abort()
+        await writer.abort()
         await #expect(throws: RepositoryError.self) {
             try await OwnThread.run("test") {
                 try writer.store(RepositoryFixture.chunk(records: 1, of: 100, seed: 1))

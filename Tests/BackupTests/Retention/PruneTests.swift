@@ -148,7 +148,7 @@ import Testing
         _ = try await world.prune(keep: Policy.Keep(last: 1))
         world.pass(25)
         let removed = try await world.prune(keep: Policy.Keep(last: 2)).removed
-        #expect(removed == PruneReport.Removed(backups: [1], packs: 1, bytes: removed?.bytes ?? 0, spared: 1))
+        #expect(removed == PruneReport.Removed(backups: [1], packs: 1, bytes: removed?.bytes ?? 0, logs: 0, spared: 1))
         #expect(world.keys("marks").isEmpty)
         #expect(try await world.numbers == [2, 3])
         #expect(try await world.fixture.verify().isWhole)

@@ -111,8 +111,8 @@ import Testing
         let card = try #require(try await Repository.clients(in: again).first)
         let opened = try await Repository.open(store: again, client: card.client, identity: fixture.identity)
         let reader = try await opened.repository.reader(opened.roots)
-        let id = try #require(manifest.mongo).collections[0].chunks[2]
-        #expect(try await OwnThread.run("test") { try reader.load(id, kind: .documents) } == chunks[2].bytes)
+        let segment = try #require(manifest.mongo).collections[0].segments[2]
+        #expect(try await OwnThread.run("test") { try reader.records(segment, kind: .documents).bytes } == chunks[2].bytes)
         let report = try await fixture.verify()
         #expect(report.isWhole && report.chunksRead == 3 && report.packs == 1)
     }
