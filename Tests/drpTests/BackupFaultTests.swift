@@ -1,7 +1,6 @@
 import Backup
 import DRPKit
 import Foundation
-import Glibc
 import TestSupport
 import Testing
 
@@ -81,41 +80,6 @@ struct BackupTLSTests {
         } mend: {
             try world.editFleet(wrong, ca)
         }
-    }
-}
-
-@Suite("A store whose disk is full", .serialized, .needsServices)
-struct FullDiskTests {
-    static let canMount = getuid() == 0 && DemoWorld.isPossible && tryMount()
-
-    @Test(
-        "nothing half stored is visible, older backups are whole, and the next run works once there is room",
-        .enabled(if: canMount, "only root may mount the small disk"))
-    func fullDisk() async throws {
-        try await DemoWorld.run(DemoWorld.Options(hasAPI: false, hasDNS: false, hasKeys: false)) { world in
-            try Self.mount(world.store, megabytes: 3)
-            #expect(try await world.drp("keys", "init", "acme").status == 0)
-            try await world.expectFailure(status: 13, code: .storeFull, naming: ["vault"], isDirtyAllowed: true) {
-                _ = try await world.python(
-                    """
-                    import random
-                    mongo("north-acme-mongo").shop.big.insert_many([{"b": random.randbytes(100000)} for _ in range(80)])
-                    """)
-            } mend: {
-                try Self.mount(world.store, megabytes: 64, flags: UInt(MS_REMOUNT))
-            }
-        }
-    }
-
-    private static func tryMount() -> Bool {
-        guard let folder = try? TemporaryFolder() else { return false }
-        guard (try? mount(folder.path, megabytes: 1)) != nil else { return false }
-        return umount(folder.path) == 0
-    }
-
-    private static func mount(_ path: String, megabytes: Int, flags: UInt = 0) throws {
-        let done = Glibc.mount("tmpfs", path, "tmpfs", flags, "size=\(megabytes)m,mode=700")
-        guard done == 0 else { throw WorldError("cannot mount \(path): \(String(cString: strerror(errno)))") }
     }
 }
 

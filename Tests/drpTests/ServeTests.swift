@@ -66,16 +66,13 @@ struct ServeTests {
 private struct ShiftedClock {
     let world: DemoWorld
     private let file: String
+    private let library: String
 
     init(_ world: DemoWorld) async throws {
         self.world = world
         file = "\(world.folder)/clock"
-        let source = "\(DemoWorld.root)/script/lib/shift_clock.c"
-        let built = try await world.shell(["/usr/bin/env", "cc", "-shared", "-fPIC", "-O1", "-o", library, source])
-        guard built.status == 0 else { throw WorldError("cc: \(built.stderr)") }
+        library = try await world.sharedObject("shift_clock")
     }
-
-    private var library: String { "\(world.folder)/shift_clock.so" }
 
     /// - Parameter time: as `2027-03-26T12:00:00Z`.
     func set(_ time: String) throws {

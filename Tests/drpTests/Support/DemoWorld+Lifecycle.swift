@@ -168,8 +168,8 @@ extension DemoWorld {
                 for pid in strays { waitpid(pid, &status, WNOHANG) }
                 usleep(5000)
             }
-            // A store that is a mount of its own would keep the folder.
-            umount2("\(folder)/store", Int32(MNT_DETACH))
+            // A folder that is a mount of its own would keep the world's.
+            for name in ["store", "state"] { umount2("\(folder)/\(name)", Int32(MNT_DETACH)) }
             try FileManager.default.removeItem(atPath: folder)
         }
     }
