@@ -170,6 +170,7 @@ struct DiskFaultTests {
             let made = try await world.drp("keys", "init", "acme")
             try #require(made.status == 0, "\(made.stderr)")
         }
+        for path in [world.store, world.state] { try SmallDisk.resize(path, Self.room) }
         try await world.backUp()
         return world
     }
@@ -281,14 +282,10 @@ struct RightsFaultTests {
             let ended = try await world.shell(["/usr/bin/prlimit", "--nofile=64:64", DemoWorld.binary] + arguments)
             #expect(ended.status == 0, "\(arguments): \(ended.status) \(ended.stdout)\(ended.stderr)")
         }
-        // Far too few: said by name, and nothing is lost.
-        for handles in [8, 12, 16, 24] {
-            let ended = try await world.shell(
-                ["/usr/bin/prlimit", "--nofile=\(handles):\(handles)", DemoWorld.binary, "backup", "run", "acme"])
-            print("\(handles) handles: \(ended.status) \(ended.stderr.prefix(200))")
-            if ended.status == 0 { continue }
-            #expect([1, 2, 13, 20].contains(ended.status) && ended.stderr.contains("next: "), "\(handles): \(ended)")
-        }
+        // Too few for a backup, said by name. Below about 14, SwiftNIO ends the process while it starts.
+        let few = try await world.shell(
+            ["/usr/bin/prlimit", "--nofile=16:16", DemoWorld.binary, "backup", "run", "acme"])
+        expectError(few, status: 13, code: .storeUnreachable, naming: ["Too many open files"])
         #expect(Set(try await world.backups().listed).isSuperset(of: before.listed.suffix(1)))
         try await world.expectWhole()
         try await world.backUp()

@@ -18,7 +18,7 @@ struct FlushFaultTests {
         try world.keepTwo()
         let words =
             command == "prune run" ? DemoWorld.prune : command.split(separator: " ").map(String.init) + ["acme"]
-        var fault = FileFault(calls: FileFault.flushes, deed: .fail(EIO), number: 0, tears: true)
+        var fault = FileFault(calls: FileFault.flushes, deed: .fail(EIO), number: 0)
         for _ in 0..<2 { try await prepare(world) }
         let flushes = try await world.trace(words, like: fault)
         // Half of a sample in the store, which is where backups are.
@@ -38,8 +38,9 @@ struct FlushFaultTests {
             let path = try path(of: index, log)
             let place = "\(command), flush \(index + 1) of \(flushes.count), \(path)"
             if ended.status == 0 {
-                // A lease that cannot be given back ends with its process.
-                #expect(path.hasPrefix("\(world.state)/journal"), "\(place): \(ended.stdout)")
+                // A lease that cannot be given back ends with its process; and SQLite does not hear of the flush of a folder
+                // in which it has made a file.
+                #expect(path == world.state || path.hasPrefix(world.journal), "\(place): \(ended.stdout)")
                 unnoticed += 1
             } else {
                 failures += 1
@@ -71,7 +72,7 @@ struct FlushFaultTests {
         let said = ended.stdout + ended.stderr
         let (status, code, name): (Int32, ErrorCode, String) =
             if path.hasPrefix(world.store) {
-                (13, .storeUnreachable, "vault")
+                (13, .storeUnreachable, world.store)
             } else if path.contains("/keys") {
                 (1, .failed, "\(world.state)/keys/acme")
             } else {

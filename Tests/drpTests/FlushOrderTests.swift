@@ -18,6 +18,7 @@ struct FlushOrderTests {
             try await world.change()
             try await world.backUp()
         }
+        try await world.change()
         let arguments =
             command == "prune run" ? DemoWorld.prune : command.split(separator: " ").map(String.init) + ["acme"]
         let log = "\(world.folder)/trace"

@@ -8,7 +8,7 @@
  *   FAULT_AT     the n-th of them meets the fault; 0 for none
  *   FAULT_LASTS  1: those after it too
  *   FAULT_ERRNO  what it fails with, nothing done; 0: the process is killed before the call
- *   FAULT_TEAR   1: a flush that fails loses the second half of its file, as pages that never came to the disk
+ *   FAULT_TEAR   a folder: a flush that fails in it loses the second half of its file, as pages that never reached the disk
  *   FAULT_LOG    a file that gets a line for each call that counts: name and path
  */
 #define _GNU_SOURCE
@@ -25,9 +25,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static const char *names, *below;
+static const char *names, *below, *torn;
 static long at;
-static int failure, lasts, tears, log_file = -1;
+static int failure, lasts, log_file = -1;
 static atomic_long count;
 
 static long setting(const char *name)
@@ -45,7 +45,7 @@ __attribute__((constructor)) static void read_settings(void)
     at = setting("FAULT_AT");
     lasts = setting("FAULT_LASTS") == 1;
     failure = (int)setting("FAULT_ERRNO");
-    tears = setting("FAULT_TEAR") == 1;
+    torn = getenv("FAULT_TEAR");
     if (path != NULL)
         log_file = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     /* Last, since nothing counts before it is set. */
@@ -81,16 +81,16 @@ static void resolve(int file, const char *path, char *full)
     if (path != NULL && length > 0) snprintf(full + length, PATH_MAX - length, "/%s", path);
 }
 
-static int is_below(const char *full)
+static int is_in(const char *folder, const char *full)
 {
-    const char *folder = below, *end;
+    const char *end;
 
     while (folder != NULL) {
         end = strchrnul(folder, ':');
         if (strncmp(full, folder, end - folder) == 0 && (full[end - folder] == '/' || full[end - folder] == 0)) return 1;
         folder = *end == ':' ? end + 1 : NULL;
     }
-    return below == NULL;
+    return 0;
 }
 
 /* Whether the call is to fail, with errno set. */
@@ -103,7 +103,7 @@ static int fails(const char *name, int file, const char *path)
     if (names == NULL || !is_named(name)) return 0;
     resolve(file, path, full);
     errno = kept;
-    if (!is_below(full)) return 0;
+    if (below != NULL && !is_in(below, full)) return 0;
     turn = atomic_fetch_add(&count, 1) + 1;
     if (log_file >= 0) syscall(SYS_write, log_file, line, snprintf(line, sizeof line, "%s %s\n", name, full));
     if (at == 0 || turn < at || (turn > at && !lasts)) return 0;
@@ -118,9 +118,12 @@ static int fails(const char *name, int file, const char *path)
 static int flush(const char *name, long call, int file)
 {
     struct stat status;
+    char full[PATH_MAX];
 
     if (!fails(name, file, NULL)) return (int)syscall(call, file);
-    if (tears && fstat(file, &status) == 0 && S_ISREG(status.st_mode)) syscall(SYS_ftruncate, file, status.st_size / 2);
+    resolve(file, NULL, full);
+    if (torn != NULL && is_in(torn, full) && fstat(file, &status) == 0 && S_ISREG(status.st_mode))
+        syscall(SYS_ftruncate, file, status.st_size / 2);
     errno = failure;
     return -1;
 }

@@ -105,7 +105,8 @@ package struct PruneJob: Sendable {
         for settings in fleet.stores(of: client) {
             do {
                 let keys = try WriterKeys.read(of: client.id, state: fleet.state)
-                let value = try await body(try await Repository(store: try open(settings), keys: keys), settings)
+                let repository = try await Repository(store: try open(settings).makingRoom(), keys: keys)
+                let value = try await body(repository, settings)
                 outcomes.append(Outcome(store: settings.name, result: .success(value)))
             } catch {
                 outcomes.append(Outcome(store: settings.name, result: .failure(error)))

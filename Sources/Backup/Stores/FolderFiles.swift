@@ -118,6 +118,10 @@ final class Descriptor {
         }
     }
 
+    func truncate(to size: Int64) throws(StoreError) {
+        guard ftruncate(number, off_t(size)) == 0 else { throw StoreError(errno: errno, nil) }
+    }
+
     func flush() throws(StoreError) {
         guard fsync(number) == 0 else { throw StoreError(errno: errno, nil) }
     }

@@ -6,7 +6,8 @@ internal import Glibc
 ///
 /// An object is written to a temporary file of the folder `.drp-tmp`, flushed, moved to its name without
 /// replacing, and its folder flushed: after a power cut it is there as a whole or not at all. The root may
-/// be a symbolic link, nothing below it is followed. Files are 0600, folders 0700.
+/// be a symbolic link, nothing below it is followed. Files are 0600, folders 0700. Beside it, `.drp-reserve` keeps a
+/// little room for what makes room.
 /// Each call blocks a thread of its own, never the cooperative pool.
 package struct FolderStore: ObjectStore {
     /// A temporary file of this age that nobody holds is stale.
@@ -14,12 +15,28 @@ package struct FolderStore: ObjectStore {
     private static let temporaryFolder = ".drp-tmp"
 
     package let root: String
+    /// Whether what is put may use the reserve up.
+    private var mayUseReserve = false
 
     /// - Parameter root: the folder's path; its last part is made by the first `put`.
     package init(root: String) { self.root = root }
 
     package func put(_ key: ObjectKey, _ bytes: [UInt8], _ rule: WriteRule) async throws(StoreError) {
-        try await blocking(key) { try place(key, bytes, rule) }
+        try await blocking(key) {
+            while true {
+                do { return try place(key, bytes, rule) } catch let error as StoreError {
+                    guard mayUseReserve, error.reason == .full,
+                        try FolderReserve(root: try openRoot(.mustExist)).give(bytes.count)
+                    else { throw error }
+                }
+            }
+        }
+    }
+
+    package func makingRoom() -> any ObjectStore {
+        var store = self
+        store.mayUseReserve = true
+        return store
     }
 
     package func read(_ key: ObjectKey) async throws(StoreError) -> [UInt8] {
@@ -90,7 +107,10 @@ package struct FolderStore: ObjectStore {
         }
     }
 
-    package func sweep() async throws(StoreError) { try await sweep(olderThan: Self.staleAge) }
+    package func sweep() async throws(StoreError) {
+        try await sweep(olderThan: Self.staleAge)
+        try await blocking(nil) { try FolderReserve(root: try openRoot(.mustExist)).fill() }
+    }
 
     /// Removes temporary files that are older than `age` seconds by the store's own clock and that no live
     /// writer holds: each holds a lock (flock) on its file, which ends with its process.
@@ -121,9 +141,18 @@ package struct FolderStore: ObjectStore {
         do {
             return try await OwnThread.run("store", body)
         } catch let error as StoreError {
-            throw StoreError(error.reason, error.key ?? key, cause: error.cause)
+            throw StoreError(error.reason, error.key ?? key, cause: located(error))
         } catch {
             throw StoreError(.unreachable, key, cause: "\(error)")
+        }
+    }
+
+    /// What the folder's disk or owner has to mend names the folder: a client may have several stores.
+    private func located(_ error: StoreError) -> String? {
+        switch error.reason {
+        case .denied, .full, .unreachable:
+            error.cause.map { $0.contains(root) ? $0 : "\($0), in folder \(root)" } ?? "in folder \(root)"
+        case .missing, .alreadyThere, .damaged: error.cause
         }
     }
 

@@ -35,11 +35,15 @@ package protocol ObjectStore: Sendable {
     /// Removes an object. One that is not there is no error: it may be called again.
     func delete(_ key: ObjectKey) async throws(StoreError)
 
-    /// Removes what interrupted writers left behind and no reader can see.
+    /// Removes what interrupted writers left behind and no reader can see, and keeps what is needed for `makingRoom`.
     func sweep() async throws(StoreError)
+
+    /// - Returns: the same store, for small objects that come before a deletion: a full one still takes them, if it can.
+    func makingRoom() -> any ObjectStore
 }
 
 extension ObjectStore {
+    package func makingRoom() -> any ObjectStore { self }
     package func sweep() async throws(StoreError) {}
     package func written(_ key: ObjectKey) async throws(StoreError) -> Date? { nil }
 }

@@ -102,6 +102,38 @@ import Testing
         #expect(try await fixture.backUp(small).number == 2)
     }
 
+    @Test(
+        "a disk that is full to its last byte still takes what makes room, and keeps room for it again afterwards",
+        .enabled(if: getuid() == 0, "mounts a small tmpfs"))
+    func reserve() async throws {
+        let disk = folder.path("disk")
+        try FileManager.default.createDirectory(atPath: disk, withIntermediateDirectories: true)
+        // A container may forbid mounting even to root: then there is nothing to test here.
+        guard mount("tmpfs", disk, "tmpfs", 0, "size=1m,mode=0700") == 0 else { return }
+        defer { umount2(disk, Int32(MNT_DETACH)) }
+        let store = FolderStore(root: disk)
+        try await store.sweep()
+        var fillings = 0
+        while (try? await store.put(key("a/filling-\(fillings)"), Array(repeating: 1, count: 4096), .createOnly)) != nil
+        {
+            fillings += 1
+        }
+        #expect((100..<256).contains(fillings), "\(fillings)")
+        var marks = 0
+        while (try? await store.makingRoom().put(key("a/mark-\(marks)"), [UInt8](repeating: 2, count: 300), .createOnly))
+            != nil
+        { marks += 1 }
+        #expect(marks >= 50, "\(marks)")
+        #expect(try await store.read(key("a/mark-\(marks - 1)")) == [UInt8](repeating: 2, count: 300))
+        #expect(!FileManager.default.fileExists(atPath: disk + "/.drp-reserve"))
+        // With no room for it, that is no failure; with room, it is there again.
+        try await store.sweep()
+        for number in 0..<70 { try await store.delete(key("a/filling-\(number)")) }
+        try await store.sweep()
+        #expect(FileManager.default.contents(atPath: disk + "/.drp-reserve")?.count == 256 << 10)
+        #expect(try await store.folders() == ["a"])
+    }
+
     @Test("a repository in a folder goes round: backup, restore with the identity alone, verification")
     func repository() async throws {
         let fixture = try await RepositoryFixture(store)

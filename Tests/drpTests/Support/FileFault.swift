@@ -23,8 +23,6 @@ struct FileFault: Sendable {
     var number: Int
     /// Whether the calls after it meet the same.
     var lasts = false
-    /// A flush that fails takes the second half of its file with it.
-    var tears = false
     /// Folders; the store and the state folder if nil.
     var below: [String]?
 }
@@ -47,7 +45,8 @@ extension DemoWorld {
     func drp(_ arguments: [String], fault: FileFault, log: String? = nil) async throws -> Ended {
         var settings = ["FAULT_AT": "\(fault.number)", "FAULT_LASTS": fault.lasts ? "1" : "0"]
         if case .fail(let code) = fault.deed { settings["FAULT_ERRNO"] = "\(code)" }
-        if fault.tears { settings["FAULT_TEAR"] = "1" }
+        // What could not be written to the store is lost; SQLite has its own ways, and its own tests.
+        settings["FAULT_TEAR"] = store
         settings["FAULT_LOG"] = log
         return try await drp(arguments, environment: try await environment(fault, settings))
     }
