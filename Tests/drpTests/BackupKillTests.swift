@@ -31,6 +31,7 @@ struct BackupKillTests {
             #expect(try await world.backups().open == 0, "the killed try stands in the journal as if it still ran")
             try await world.expectJournalAtRest()
         }
+        print("backup run: killed \(kills) times at \(point)")
         #expect(kills >= 3, "a backup stores a pack, an index and a manifest")
         try await world.expectWhole()
     }

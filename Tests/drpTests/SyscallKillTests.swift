@@ -4,8 +4,8 @@ import Glibc
 import TestSupport
 import Testing
 
-/// SIGKILL of the real binary before a call that changes files. Here a seeded sample of over 100; with `DRP_CAMPAIGN=1`,
-/// as `script/campaign` sets it, every call.
+/// SIGKILL of the real binary before a call that changes files. Here a seeded sample; with `DRP_CAMPAIGN=1`, as
+/// `script/campaign` sets it, every call, and of the many at which a verification reads, 300.
 @Suite("Killed at a system call", .serialized, .needsServices, .world(DemoWorld.Options(hasAPI: false, hasDNS: false)))
 struct SyscallKillTests {
     struct Command: CustomTestStringConvertible, Sendable {
@@ -42,7 +42,7 @@ struct SyscallKillTests {
             calls: FileFault.changes + (command.testDescription == "backup verify" ? ",open,pread" : ""), number: 0)
         let calls = try await world.trace(arguments, like: kill).count
         try #require(calls > 0, "\(command.testDescription) makes no such call")
-        let chosen = Campaign.choose(Array(1...calls), sample: command.sample, seed: Self.seed)
+        let chosen = Campaign.choose(Array(1...calls), sample: command.sample, most: 300, seed: Self.seed)
         var kills = 0
         for (cycle, number) in chosen.enumerated() {
             let place = "\(command.testDescription), call \(number) of \(calls)"

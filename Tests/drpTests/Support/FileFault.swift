@@ -31,11 +31,15 @@ struct FileFault: Sendable {
 enum Campaign {
     static let isFull = DemoWorld.environment["DRP_CAMPAIGN"] == "1"
 
+    /// - Parameters:
+    ///   - sample: how many otherwise.
+    ///   - most: how many in a campaign, where there are too many.
     /// - Returns: all of them in a campaign, else so many of them, in order.
-    static func choose<Value>(_ all: [Value], sample: Int, seed: UInt64) -> [Value] {
-        guard !isFull, sample < all.count else { return all }
+    static func choose<Value>(_ all: [Value], sample: Int, most: Int = .max, seed: UInt64) -> [Value] {
+        let count = isFull ? most : sample
+        guard count < all.count else { return all }
         var random = SeededGenerator(seed: seed)
-        return all.indices.shuffled(using: &random).prefix(sample).sorted().map { all[$0] }
+        return all.indices.shuffled(using: &random).prefix(count).sorted().map { all[$0] }
     }
 }
 
@@ -95,14 +99,19 @@ extension DemoWorld {
         #expect(ended.status == 0, "\(place): \(ended.stdout)\(ended.stderr)", sourceLocation: sourceLocation)
     }
 
-    /// New content in place of the old, so that what a backup needs does not grow.
+    /// New content in Redis in place of the old, which nothing compresses, so that what a backup needs does not grow.
     func change(kilobytes: Int = 50) async throws {
-        _ = try await python(
+        let program = """
+            import os, sys
+            sys.path.insert(0, "\(Self.root)/script/data")
+            import connections
+            redis = connections.Redis(connections.first_line("\(uriFile("acme", "redis"))"), None)
+            redis.call("SELECT", "0")
+            redis.call("DEL", *["news:%d" % number for number in range(100)])
+            for number in range(\(kilobytes) // 50): redis.call("SET", "news:%d" % number, os.urandom(50000))
             """
-            mongo('north-acme-mongo').shop.news.replace_one(
-                {'_id': 1}, {'parts': [os.urandom(100000) for _ in range(\(kilobytes) // 100)]
-                    + [os.urandom(\(kilobytes) % 100 * 1000)]}, upsert=True)
-            """)
+        let ended = try await shell([Self.python, "-c", program])
+        guard ended.status == 0 else { throw WorldError("python: \(ended.stderr)") }
     }
 
     /// Lets the policy keep the last two backups; may be called again.
