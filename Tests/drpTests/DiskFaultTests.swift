@@ -258,13 +258,22 @@ struct RightsFaultTests {
     func notReadable() async throws {
         let world = try DemoWorld.current
         try await world.backUp()
-        let fault = FileFault(calls: "open", deed: .fail(EACCES), number: 1, lasts: true, below: [world.store])
-        for arguments in [
-            ["backup", "verify", "acme"], ["backup", "list", "acme"], ["backup", "show", "acme/latest"],
-        ] {
-            let ended = try await world.drp(arguments, fault: fault)
-            expectError(ended, status: 10, code: .repositoryDenied, naming: ["Permission denied"])
+        var fault = FileFault(calls: "open", deed: .fail(EACCES), number: 1, lasts: true, below: [world.store])
+        let verify = ["backup", "verify", "acme", "--read-data", "--identity", world.identity]
+        for arguments in [verify, ["backup", "list", "acme"], ["backup", "show", "acme/latest"]] {
+            expectError(
+                try await world.drp(arguments, fault: fault), status: 10, code: .repositoryDenied,
+                naming: ["Permission denied", world.store])
         }
+        let count = try await world.trace(verify, like: fault).count
+        let numbers = Campaign.choose(Array(1...count), sample: 4, seed: 14)
+        for number in numbers {
+            fault.number = number
+            let ended = try await world.drp(verify, fault: fault)
+            // Two packs are read at once, so that no two runs open in the same order; each opens as many.
+            expectError(ended, status: 10, code: .repositoryDenied, naming: ["Permission denied", world.store])
+        }
+        print("backup verify: denied \(numbers.count) times, of \(count) files and folders that it opens")
     }
 
     @Test("64 file handles are enough for every command, or the error says that they are not")

@@ -21,9 +21,11 @@ struct FlushFaultTests {
         var fault = FileFault(calls: FileFault.flushes, deed: .fail(EIO), number: 0)
         for _ in 0..<2 { try await prepare(world) }
         let flushes = try await world.trace(words, like: fault)
-        // Half of a sample in the store, which is where backups are.
+        // Half of a sample in the store, which is where backups are. SQLite does not tell of every folder that it flushes.
         let inStore = flushes.indices.filter { flushes[$0].contains(" \(world.store)") }
-        let others = flushes.indices.filter { !inStore.contains($0) }
+        let others = flushes.indices.filter {
+            !inStore.contains($0) && (Campaign.isFull || !flushes[$0].hasSuffix(" \(world.state)"))
+        }
         try #require(!inStore.isEmpty && !others.isEmpty)
         let chosen = [inStore, others].flatMap { Campaign.choose($0, sample: sample / 2, seed: Self.seed) }
         var (failures, unnoticed) = (0, 0)
@@ -38,8 +40,7 @@ struct FlushFaultTests {
             let path = try path(of: index, log)
             let place = "\(command), flush \(index + 1) of \(flushes.count), \(path)"
             if ended.status == 0 {
-                // A lease that cannot be given back ends with its process; and SQLite does not hear of the flush of a folder
-                // in which it has made a file.
+                // A lease that cannot be given back ends with its process.
                 #expect(path == world.state || path.hasPrefix(world.journal), "\(place): \(ended.stdout)")
                 unnoticed += 1
             } else {
@@ -60,7 +61,7 @@ struct FlushFaultTests {
         }
         print(
             "\(command): \(failures) of \(chosen.count) flushes failed it, of \(flushes.count); \(unnoticed) unnoticed")
-        #expect(failures >= chosen.count / 2)
+        #expect(failures >= chosen.count { inStore.contains($0) })
         try await world.backUp()
         try await world.expectWhole()
         #expect(DemoWorld.files(below: "\(world.store)/.drp-tmp").isEmpty)
