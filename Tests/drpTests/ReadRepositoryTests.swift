@@ -64,7 +64,7 @@ struct ReadRepositoryTests {
             let judged = try await world.shell([
                 DemoWorld.python, "-c", Self.judge, "\(example)/contents.json", world.folder,
             ])
-            #expect(judged.status == 0 && judged.stdout == "24 equal\n", "\(judged)")
+            #expect(judged.status == 0 && judged.stdout == "28 equal\n", "\(judged)")
         }
     }
 

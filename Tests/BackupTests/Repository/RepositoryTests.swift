@@ -213,7 +213,7 @@ import Testing
         let store = try #require(fixture.store as? MemoryStore)
         let card = try #require(store.keys.first { $0.name == "drp.json" })
         let text = String(decoding: try #require(store[card]), as: UTF8.self)
-        store[card] = Array(text.replacingOccurrences(of: "\"format\" : 0", with: "\"format\" : 9").utf8)
+        store[card] = Array(text.replacingOccurrences(of: "\"format\" : 1", with: "\"format\" : 9").utf8)
         let newer = await #expect(throws: RepositoryError.self) {
             try await Repository(store: store, keys: fixture.keys)
         }
