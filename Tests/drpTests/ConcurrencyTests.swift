@@ -31,7 +31,7 @@ struct ConcurrencyTests {
             try await world.change()
             try await world.backUp()
             let before = try await world.backups()
-            let jitter = UInt32.random(in: 0..<60_000, using: &random)
+            let jitter = UInt32.random(in: 0..<400_000, using: &random)
             let processes = try pair.enumerated().map { place, command in
                 if place == 1 { usleep(jitter) }
                 return try world.start(commands[command])

@@ -61,6 +61,9 @@ package struct VerifyReport: Codable, Sendable {
 extension Repository {
     /// Checks every object of a repository without opening content: card, wraps, packs against their names,
     /// trailers, indexes, manifests and their chain, marks and tombstones, and that each chunk is where it should be.
+    ///
+    /// Others may work beside it. What comes meanwhile is not looked at; where something has gone, by a prune, what was
+    /// found wrong may only have been going: then all is checked again, twice at the most.
     /// - Parameters:
     ///   - reader: with one, each chunk is opened too, its id is made again from its records, and the digests
     ///     of the manifests are made again from those.
@@ -71,8 +74,29 @@ extension Repository {
         store: any ObjectStore, keys: WriterKeys, reader: (@Sendable () async throws -> BackupReader)? = nil,
         sample: VerifySample? = nil, progress: @escaping @Sendable (Int64) -> Void = { _ in }
     ) async throws -> VerifyReport {
-        var verification = Verification(
-            Repository(unchecked: store, keys: keys), sample: sample, progress: progress)
+        let repository = Repository(unchecked: store, keys: keys)
+        for _ in 0..<2 {
+            let there = try await repository.objects()
+            do {
+                let report = try await verify(repository, there, reader, sample, progress)
+                if report.isWhole { return report }
+                if try await repository.objects().isSuperset(of: there) { return report }
+            } catch let error as StoreError where error.reason == .missing {
+                if try await repository.objects().isSuperset(of: there) { throw error }
+            }
+        }
+        return try await verify(repository, try await repository.objects(), reader, sample, progress)
+    }
+
+    private func objects() async throws(StoreError) -> Set<ObjectKey> {
+        Set(try await store.list(layout.root).map(\.key))
+    }
+
+    private static func verify(
+        _ repository: Repository, _ there: Set<ObjectKey>, _ reader: (@Sendable () async throws -> BackupReader)?,
+        _ sample: VerifySample?, _ progress: @escaping @Sendable (Int64) -> Void
+    ) async throws -> VerifyReport {
+        var verification = Verification(repository, there, sample: sample, progress: progress)
         try await verification.checkKeys()
         try await verification.checkPacks()
         try await verification.checkIndexes()
@@ -95,6 +119,8 @@ extension Repository {
 /// The verification on its way.
 private struct Verification {
     let repository: Repository
+    /// All objects when it began.
+    let there: Set<ObjectKey>
     let sample: VerifySample?
     let progress: @Sendable (Int64) -> Void
     var report = VerifyReport()
@@ -125,8 +151,12 @@ private struct Verification {
     /// For each backup the chunks that are in no whole pack.
     private var lost: [Int: Set<ChunkID>] = [:]
 
-    init(_ repository: Repository, sample: VerifySample?, progress: @escaping @Sendable (Int64) -> Void) {
+    init(
+        _ repository: Repository, _ there: Set<ObjectKey>, sample: VerifySample?,
+        progress: @escaping @Sendable (Int64) -> Void
+    ) {
         self.repository = repository
+        self.there = there
         self.sample = sample
         self.progress = progress
         report.sample = sample.map { VerifyReport.Sample($0) }
@@ -237,7 +267,7 @@ private struct Verification {
     }
 
     mutating func checkManifests() async throws {
-        let numbers = try await repository.numbers()
+        let numbers = try await repository.numbers().filter { there.contains(layout.backup($0)) }
         report.backups = numbers
         for number in numbers {
             let sealed = try await repository.store.read(layout.backup(number))
@@ -302,7 +332,8 @@ private struct Verification {
     }
 
     mutating func checkStrays() async throws {
-        for object in try await repository.store.list(layout.root) where !seen.contains(object.key) {
+        for object in try await repository.store.list(layout.root)
+        where !seen.contains(object.key) && there.contains(object.key) {
             if let epoch = layout.wrapEpoch(object.key) ?? layout.epochNumber(object.key),
                 repository.keys.of(epoch: epoch) == nil
             {
