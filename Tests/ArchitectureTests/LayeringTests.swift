@@ -97,6 +97,7 @@ struct LayeringTests {
                 "Sources/Migrate/Traffic/", "Tests/",
             ]
         ),
+        (["CryptoExtras"], ["Sources/Backup/Repository/FingerprintList.swift"]),
         (["ArgumentParser"], ["Sources/drp/", "Tests/drpTests/DocsTests.swift"]),
         (["UnixSignals"], ["Sources/drp/"]),
         (["ServiceLifecycle"], ["Sources/DRPKit/Jobs/SchedulerService.swift", "Sources/drp/"]),

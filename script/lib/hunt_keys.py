@@ -31,12 +31,12 @@ class Hunt:
         repository.load_packs()
         # The smallest: what does not open it would not open another.
         chunk, place = min(repository.chunks.items(), key=lambda c: c[1][4])
-        name, kind, key, offset, length, _ = place
+        pack, kind, key, offset, length, _, _ = place
         self.chunk, self.kind = chunk, kind
-        with open(os.path.join(repository.root, "packs", name[:2], name), "rb") as f:
+        with open(os.path.join(repository.root, pack), "rb") as f:
             f.seek(offset)
             self.sealed = f.read(length)
-        self.epoch, keys = repository.packs[name][2:]
+        self.epoch, keys = repository.packs[pack]
         self.wrapped = keys[key]
         self.associated = self.epoch.binding(reader.CHUNK, bytes([kind]) + chunk)
 

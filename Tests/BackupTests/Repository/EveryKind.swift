@@ -83,7 +83,9 @@ struct EveryKind {
 
     /// Keys of database 0, all of one length, none with an expiry.
     static func redisKeys(_ count: Int, seed: UInt64) -> Chunk {
-        let records = (0..<count).map { redisRecord(key: "key-\(seed)-\(100 + $0)", value: 20, seed: seed + UInt64($0)) }
+        let records = (0..<count).map { number in
+            redisRecord(key: "key-\(seed)-\(100 + number)", value: 20, seed: seed + UInt64(number))
+        }
         return Chunk(
             kind: .redisKeys, bytes: records.flatMap { $0 }, hashes: records.map { ContentHash(hashing: $0) })
     }
