@@ -1,24 +1,20 @@
 #!/usr/bin/env python3
 """Read a repository of drp without drp, as docs/repository-format.md describes it.
 
-    read-repository.py --store FOLDER --identity FILE [--client NAME] COMMAND
-
-    clients | list | logs | show NUMBER | extract NUMBER --to FOLDER | extract-logs --to FOLDER
+    read-repository.py --store FOLDER --identity FILE [--client NAME] \\
+        clients | list | logs | show NUMBER | extract NUMBER --to FOLDER | extract-logs --to FOLDER
 
 --client takes a name or uuid, and is needed where the identity opens more than one. `extract` writes into a new folder:
 
     DATABASE/COLLECTION.bson    the documents, one after the other, as mongodump does; odd names escaped as there
     catalog.bson, users.bson    descriptions of collections, and users and roles (see the page)
     oplog.bson                  entries to be replayed over the documents, if there are any
-    redis.N.records             the records of Redis database N, each with its own length in front (see the page)
-    redis.functions.records     function libraries, likewise
+    redis.N.records             records of Redis database N (functions: libraries), each with its length in front
+    LOG.FROM-TO.records         `extract-logs`: one for each slice
 
-`extract-logs` writes LOG.FROM-TO.records for each slice.
-
-Every hash, tag, id and digest on the way is checked; a file gets its name only when all of it is right, and what else
-came out stays if something is wrong. One chunk is in memory at a time. Written from that page alone, so that the page is
-known to be enough; it shares no code with drp. HPKE and Bech32 are in script/lib/hpke.py.
-Needs: cryptography and zstandard (script/setup installs both). Exits 1 with one line that names the object.
+Every hash, tag, id and digest is checked; a file gets its name only when all of it is right. One chunk is in memory at a
+time. It shares no code with drp. HPKE and Bech32 are in script/lib/hpke.py. Needs cryptography and zstandard (script/setup
+installs them). Exits 1 with one line that names the object.
 """
 
 import argparse
@@ -116,7 +112,6 @@ class Cursor:
 
 
 def header(data, letter, subject):
-    """The epoch of an object that must be of one kind."""
     magic, form, epoch = Cursor(data, None, subject).unpack("4sHI")
     need(magic == b"DRP" + letter.encode(), subject, "it does not begin as such an object does")
     check_format(subject, form)
@@ -291,9 +286,10 @@ class Repository:
         before, stone = "backups/%010d" % number, "tombstones/%010d" % number
         if number in self.numbers():
             found = hashlib.sha256(self.read(before)).hexdigest()
-        else:
-            extra = struct.pack("<Q", number)
-            found = self.open_json(self.read(stone), "B", TOMBSTONE, extra, stone)[0].get("hash")
+        elif os.path.exists(os.path.join(self.root, stone)):
+            found = self.open_json(self.read(stone), "B", TOMBSTONE, struct.pack("<Q", number), stone)[0].get("hash")
+        else:  # lost: no reason not to read what is there
+            return print("warning: %s: it is missing" % before, file=sys.stderr)
         need(found == claimed, subject, "%s before it is not what was there when it was written" % before)
 
     def logs(self):
@@ -317,12 +313,6 @@ class Repository:
                 need(before in (None, found.get("previous")), subject, "the one before it was another one")
                 end, before = match[2], hashlib.sha256(data).hexdigest()
                 yield log, name, found
-
-    def extract_logs(self, folder):
-        make_empty(folder)
-        for log, name, found in self.logs():
-            if "chunks" in found:
-                self.write(folder, "%s.%s.records" % (log, name), found["chunks"], LOGS[log][1], found["digest"])
 
     def extract(self, number, folder):
         manifest = self.manifest(number)
@@ -359,8 +349,10 @@ class Repository:
 
     def value(self, chunks, subject):
         """One Redis key that is stored in pieces."""
-        pieces = [r for c in chunks for r in records(self.load(bytes.fromhex(c), REDIS_PIECES)[0], REDIS_PIECES, subject)]
-        need([int.from_bytes(p[4:8], "little") for p in pieces] == list(range(len(pieces))), subject, "pieces are missing")
+        loaded = (self.load(bytes.fromhex(c), REDIS_PIECES)[0] for c in chunks)
+        pieces = [r for plain in loaded for r in records(plain, REDIS_PIECES, subject)]
+        right = [int.from_bytes(p[4:8], "little") for p in pieces] == list(range(len(pieces)))
+        need(right, subject, "pieces are missing")
         plain = b"".join(p[8:] for p in pieces)
         need(sum(1 for _ in records(plain, REDIS_KEYS, subject)) == 1, subject, "its pieces are not one key")
         return plain, [hashlib.sha256(plain).digest()]
@@ -470,7 +462,11 @@ def main():
     elif command == "show":
         print(json.dumps(repository.manifest(number), indent=1))
     elif command == "extract-logs":
-        repository.extract_logs(options.to)
+        make_empty(options.to)
+        for log, name, found in repository.logs():
+            if "chunks" in found:
+                name = "%s.%s.records" % (log, name)
+                repository.write(options.to, name, found["chunks"], LOGS[log][1], found["digest"])
     else:
         repository.extract(number, options.to)
         print("extracted %s/%d to %s" % (repository.name, number, options.to))
