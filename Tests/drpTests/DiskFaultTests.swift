@@ -195,7 +195,7 @@ struct DiskFaultTests {
         try SmallDisk.resize(disk, Self.room)
         if ended.status != 0 {
             expectError(ended, status: status, code: code, naming: words)
-            #expect((ended.stdout + ended.stderr).matches(of: /E\d{4}/).count == 1, "\(place): \(ended.stderr)")
+            #expect((ended.stdout + ended.stderr).matches(of: /\bE\d{4}\b/).count == 1, "\(place): \(ended.stderr)")
         }
         let after = try await world.backups()
         // Without its word in the journal, a whole backup may be there, as after a kill.
@@ -294,7 +294,10 @@ struct RightsFaultTests {
         // Too few for a backup, said by name. Below about 14, SwiftNIO ends the process while it starts.
         let few = try await world.shell(
             ["/usr/bin/prlimit", "--nofile=16:16", DemoWorld.binary, "backup", "run", "acme"])
-        expectError(few, status: 13, code: .storeUnreachable, naming: ["Too many open files"])
+        // Whichever comes first, a file or a connection.
+        #expect(
+            [13, 20].contains(few.status) && few.stderr.contains("Too many open files"), "\(few.status): \(few.stderr)")
+        #expect(few.stderr.matches(of: /\bE\d{4}\b/).count == 1, "\(few.stderr)")
         #expect(Set(try await world.backups().listed).isSuperset(of: before.listed.suffix(1)))
         try await world.expectWhole()
         try await world.backUp()

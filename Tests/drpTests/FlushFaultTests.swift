@@ -86,7 +86,7 @@ struct FlushFaultTests {
         #expect(ended.status == status && said.contains(code.rawValue), "\(place): \(ended.status), \(said)")
         #expect(said.contains(name) && said.contains("next: "), "\(place): \(said)")
         #expect(said.lowercased().contains("i/o error") || said.contains("Input/output error"), "\(place): \(said)")
-        #expect(said.matches(of: /E\d{4}/).count == 1, "\(place): \(said)")
+        #expect(said.matches(of: /\bE\d{4}\b/).count == 1, "\(place): \(said)")
     }
 
     /// What the flush was about that met the fault; nil if there were fewer.
