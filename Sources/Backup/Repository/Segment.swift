@@ -13,15 +13,15 @@ package struct Segment: Hashable, Sendable, Codable {
     }
 
     package init(from decoder: any Decoder) throws {
-        let parts = try decoder.singleValueContainer().decode(String.self)
-            .split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
+        let text = try decoder.singleValueContainer().decode(String.self)
+        let end = text.utf8.firstIndex(of: UInt8(ascii: "-")) ?? text.endIndex
         func refuse(_ what: String) -> DecodingError {
             .dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: what))
         }
-        guard let hash = ContentHash(hex: String(parts[0])) else { throw refuse("no chunk's id") }
+        guard let hash = ContentHash(hex: String(text[..<end])) else { throw refuse("no chunk's id") }
         chunk = ChunkID(hash)
-        guard parts.count == 2 else { return }
-        guard let bitmap = Hex.decode(String(parts[1])), let leftOut = LeftOut(bitmap: bitmap) else {
+        guard end < text.endIndex else { return }
+        guard let bitmap = Hex.decode(String(text[end...].dropFirst())), let leftOut = LeftOut(bitmap: bitmap) else {
             throw refuse("no bitmap")
         }
         self.leftOut = leftOut

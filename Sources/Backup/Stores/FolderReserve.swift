@@ -15,9 +15,14 @@ struct FolderReserve {
         if let status = try root.status(of: Self.name), status.isFile, status.size == Self.size { return }
         let file = try open(O_WRONLY | O_CREAT)
         do throws(StoreError) {
-            // Random, since a file system that compresses would keep no room for zeros.
-            var random = SystemRandomNumberGenerator()
-            let words = (0..<Self.size / 8).map { _ in random.next() }
+            // Nothing that a file system could compress: it would keep no room for that. SplitMix64.
+            var state = UInt64.random(in: .min ... .max)
+            let words = (0..<Self.size / 8).map { _ in
+                state &+= 0x9E37_79B9_7F4A_7C15
+                var word = (state ^ state >> 30) &* 0xBF58_476D_1CE4_E5B9
+                word = (word ^ word >> 27) &* 0x94D0_49BB_1331_11EB
+                return word ^ word >> 31
+            }
             let bytes = words.withUnsafeBytes { [UInt8]($0) }
             try file.write(bytes)
             try file.flush()
