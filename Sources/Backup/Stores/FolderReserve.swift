@@ -16,7 +16,7 @@ struct FolderReserve {
         let file = try open(O_WRONLY | O_CREAT)
         do throws(StoreError) {
             // Nothing that a file system could compress: it would keep no room for that. SplitMix64.
-            var state = UInt64.random(in: .min ... .max)
+            var state: UInt64 = 0
             let words = (0..<Self.size / 8).map { _ in
                 state &+= 0x9E37_79B9_7F4A_7C15
                 var word = (state ^ state >> 30) &* 0xBF58_476D_1CE4_E5B9
