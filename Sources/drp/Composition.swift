@@ -45,7 +45,7 @@ struct Composition: Sendable {
             code: .fleetMissing)
     }
 
-    static let openStore: @Sendable (StoreSettings) throws -> any ObjectStore = { settings in
+    static let openStore: StoreOpener = { settings in
         switch settings.kind {
         case .folder(let path): return FolderStore(root: path)
         case .s3, .azure:

@@ -5,6 +5,8 @@ internal import Synchronization
 /// A store in memory: the twin of `FolderStore`.
 package final class MemoryStore: ObjectStore {
     private let objects = Mutex<[ObjectKey: [UInt8]]>([:])
+    /// Stays when the object is out of sight.
+    private let locks = Mutex<[ObjectKey: Date]>([:])
     private let times = Mutex<(now: Date, written: [ObjectKey: Date])>(
         (Date(timeIntervalSince1970: 1_800_000_000), [:]))
 
@@ -18,7 +20,7 @@ package final class MemoryStore: ObjectStore {
 
     package func put(_ key: ObjectKey, _ bytes: [UInt8], _ rule: WriteRule) async throws(StoreError) {
         let isTaken = objects.withLock { objects in
-            if rule == .createOnly && objects[key] != nil { return true }
+            if rule != .replace && objects[key] != nil { return true }
             objects[key] = bytes
             return false
         }
@@ -50,7 +52,24 @@ package final class MemoryStore: ObjectStore {
 
     package func folders() async throws(StoreError) -> [String] { Array(Set(keys.map { $0.parts[0] })).sorted() }
     package func size(_ key: ObjectKey) async throws(StoreError) -> Int64? { self[key].map { Int64($0.count) } }
-    package func delete(_ key: ObjectKey) async throws(StoreError) { self[key] = nil }
+    package func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion {
+        let until = objects.withLock { objects in
+            objects[key] = nil
+            return locks.withLock { $0[key] }
+        }
+        guard let until, until > now else { return .gone }
+        return .locked(until: until)
+    }
+
+    package func lock(_ key: ObjectKey, _ lock: ObjectLock) async throws(StoreError) {
+        guard self[key] != nil else { throw StoreError(.missing, key) }
+        locks.withLock { $0[key] = max($0[key] ?? lock.until, lock.until) }
+    }
+
+    package func lockedUntil(_ key: ObjectKey) async throws(StoreError) -> Date? {
+        guard self[key] != nil else { throw StoreError(.missing, key) }
+        return locks.withLock { $0[key] }
+    }
 
     /// The object counts as written when it was in `other`.
     package func setWritten(_ key: ObjectKey, like other: MemoryStore) {
@@ -107,6 +126,6 @@ package final class FaultyStore: ObjectStore {
     package func folders() async throws(StoreError) -> [String] { try await base.folders() }
     package func size(_ key: ObjectKey) async throws(StoreError) -> Int64? { try await base.size(key) }
     package func written(_ key: ObjectKey) async throws(StoreError) -> Date? { try await base.written(key) }
-    package func delete(_ key: ObjectKey) async throws(StoreError) { try await base.delete(key) }
+    package func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion { try await base.delete(key) }
     package func sweep() async throws(StoreError) { try await base.sweep() }
 }

@@ -19,9 +19,9 @@ package final class MortalStore: ObjectStore {
         try await base.put(key, bytes, rule)
     }
 
-    package func delete(_ key: ObjectKey) async throws(StoreError) {
+    package func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion {
         try change(key)
-        try await base.delete(key)
+        return try await base.delete(key)
     }
 
     package func read(_ key: ObjectKey) async throws(StoreError) -> [UInt8] { try await base.read(key) }

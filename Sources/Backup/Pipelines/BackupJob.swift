@@ -29,12 +29,12 @@ package struct BackupJob: Sendable {
     private let journal: Journal
     private let clock: any WallClock
     private let resolver: SecretResolver
-    private let open: @Sendable (StoreSettings) throws -> any ObjectStore
+    private let open: StoreOpener
 
     /// - Parameter open: makes the store that the settings describe.
     package init(
         fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver,
-        open: @escaping @Sendable (StoreSettings) throws -> any ObjectStore
+        open: @escaping StoreOpener
     ) {
         self.fleet = fleet
         self.journal = journal
@@ -131,7 +131,7 @@ package struct BackupJob: Sendable {
         _ settings: StoreSettings, _ keys: WriterKeys, _ lease: LeaseEntry, _ fanOut: FanOut
     ) async {
         do {
-            let repository = try await Repository(store: try open(settings), keys: keys)
+            let repository = try await Repository(store: try await open(settings), keys: keys)
             fanOut.add(settings.name, try await repository.begin(holder: lease))
         } catch {
             fanOut.fail(settings.name, error)

@@ -17,11 +17,11 @@ package struct CatalogRebuild: Sendable {
 
     private let fleet: Fleet
     private let journal: Journal
-    private let open: @Sendable (StoreSettings) throws -> any ObjectStore
+    private let open: StoreOpener
 
     /// - Parameter open: makes the store that the settings describe.
     package init(
-        fleet: Fleet, journal: Journal, open: @escaping @Sendable (StoreSettings) throws -> any ObjectStore
+        fleet: Fleet, journal: Journal, open: @escaping StoreOpener
     ) {
         self.fleet = fleet
         self.journal = journal
@@ -68,7 +68,7 @@ package struct CatalogRebuild: Sendable {
 
     private func adopt(_ client: ClientID, _ settings: StoreSettings) async throws {
         let keys = try WriterKeys.read(of: client, state: fleet.state)
-        let repository = try await Repository(store: try open(settings), keys: keys)
+        let repository = try await Repository(store: try await open(settings), keys: keys)
         let gap = try await journal.catalogGap(client: client, store: settings.name)
         let numbers = try await repository.numbers()
         // The newest one is looked at in any case if somebody died: an old repository may have had the same number.
@@ -85,7 +85,7 @@ package struct CatalogRebuild: Sendable {
     }
 
     private func compare(_ client: ClientID, _ settings: StoreSettings, _ keys: WriterKeys) async throws -> Report {
-        let repository = try await Repository(store: try open(settings), keys: keys)
+        let repository = try await Repository(store: try await open(settings), keys: keys)
         let list = try await repository.backups()
         let change = try await journal.reconcileBackups(
             client: client, store: settings.name, found: list.backups.map { CatalogBackup($0) },

@@ -33,12 +33,12 @@ package struct ClientKeys: Sendable {
     private let fleet: Fleet
     private let journal: Journal
     private let clock: any WallClock
-    private let open: @Sendable (StoreSettings) throws -> any ObjectStore
+    private let open: StoreOpener
 
     /// - Parameter open: makes the store that the settings describe.
     package init(
         fleet: Fleet, journal: Journal, clock: any WallClock,
-        open: @escaping @Sendable (StoreSettings) throws -> any ObjectStore
+        open: @escaping StoreOpener
     ) {
         self.fleet = fleet
         self.journal = journal
@@ -58,7 +58,7 @@ package struct ClientKeys: Sendable {
         let recipients = try recovery()
         for settings in fleet.stores(of: client) {
             _ = try await Repository.initialize(
-                store: try open(settings), root: root, recipients: recipients, created: clock.now)
+                store: try await open(settings), root: root, recipients: recipients, created: clock.now)
         }
         let keys = try root.writerKeys()
         try FileManager.default.createDirectory(
@@ -156,7 +156,7 @@ package struct ClientKeys: Sendable {
         var failures: [StoreName: any Error] = [:]
         for settings in fleet.stores(of: client) {
             do {
-                _ = try await Repository(store: try open(settings), keys: keys).rootKeys(identity)
+                _ = try await Repository(store: try await open(settings), keys: keys).rootKeys(identity)
             } catch {
                 failures[settings.name] = error
             }
@@ -176,7 +176,7 @@ package struct ClientKeys: Sendable {
     private func repositories(_ client: Client, _ keys: WriterKeys) async throws -> [Repository] {
         var repositories: [Repository] = []
         for settings in fleet.stores(of: client) {
-            repositories.append(try await Repository(store: try open(settings), keys: keys))
+            repositories.append(try await Repository(store: try await open(settings), keys: keys))
         }
         return repositories
     }

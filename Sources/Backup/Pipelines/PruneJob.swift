@@ -6,12 +6,12 @@ package struct PruneJob: Sendable {
     private let fleet: Fleet
     private let journal: Journal
     private let clock: any WallClock
-    private let open: @Sendable (StoreSettings) throws -> any ObjectStore
+    private let open: StoreOpener
 
     /// - Parameter open: makes the store that the settings describe.
     package init(
         fleet: Fleet, journal: Journal, clock: any WallClock,
-        open: @escaping @Sendable (StoreSettings) throws -> any ObjectStore
+        open: @escaping StoreOpener
     ) {
         self.fleet = fleet
         self.journal = journal
@@ -105,7 +105,7 @@ package struct PruneJob: Sendable {
         for settings in fleet.stores(of: client) {
             do {
                 let keys = try WriterKeys.read(of: client.id, state: fleet.state)
-                let repository = try await Repository(store: try open(settings).makingRoom(), keys: keys)
+                let repository = try await Repository(store: try await open(settings).makingRoom(), keys: keys)
                 let value = try await body(repository, settings)
                 outcomes.append(Outcome(store: settings.name, result: .success(value)))
             } catch {

@@ -203,7 +203,7 @@ package final class BackupWriter: ChunkSink {
     private func put(_ manifest: Manifest) async throws {
         let sealed = try repository.seal(manifest)
         do throws(StoreError) {
-            try await repository.store.put(repository.layout.backup(number), sealed, .createOnly)
+            try await repository.store.put(repository.layout.backup(number), sealed, .lasting)
         } catch {
             guard error.reason == .alreadyThere else { throw error }
             throw RepositoryError(.overtaken, "backup \(number) of \(repository.keys.name)")

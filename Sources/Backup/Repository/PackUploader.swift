@@ -64,7 +64,7 @@ final class PackUploader: Sendable {
         let (store, key) = (repository.store, repository.layout.pack(name))
         try OwnThread.wait { [bytes = pack.bytes] in
             do throws(StoreError) {
-                try await store.put(key, bytes, .createOnly)
+                try await store.put(key, bytes, .lasting)
             } catch {
                 // The name is the hash of the bytes: if it is there, an answer got lost, and it is this pack.
                 guard error.reason == .alreadyThere else { throw error }

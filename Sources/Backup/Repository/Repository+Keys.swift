@@ -121,10 +121,10 @@ extension Repository {
     /// Makes the objects of a new epoch: wraps, then the link. It begins when the writer's file holds its keys.
     package func begin(epoch root: RootKey, recipients: [Recipient], at instant: Date) async throws {
         for recipient in recipients {
-            try await store.put(layout.wrap(epoch: root.epoch, recipient), try root.wrap(to: recipient), .createOnly)
+            try await store.put(layout.wrap(epoch: root.epoch, recipient), try root.wrap(to: recipient), .lasting)
         }
         let link = EpochLink.make(try root.writerKeys(), after: keys, at: instant)
-        try await store.put(layout.epoch(root.epoch), link, .createOnly)
+        try await store.put(layout.epoch(root.epoch), link, .lasting)
     }
 
     func checkWrap(_ recipient: Recipient, of keys: WriterKeys) async throws {

@@ -157,7 +157,7 @@ package struct Repository: Sendable {
 
     func putOnce(_ key: ObjectKey, _ bytes: [UInt8]) async throws(StoreError) {
         do {
-            try await store.put(key, bytes, .createOnly)
+            try await store.put(key, bytes, .lasting)
         } catch  where error.reason == .alreadyThere {
         }
     }

@@ -48,7 +48,7 @@ extension Repository {
             client: keys.client, number: number, at: instant.inWholeMilliseconds, previous: previous)
         let sealed = try sealJSON(void, as: .void, Self.extra(number))
         do throws(StoreError) {
-            try await store.put(layout.backup(number), sealed, .createOnly)
+            try await store.put(layout.backup(number), sealed, .lasting)
             return true
         } catch {
             guard error.reason == .alreadyThere else { throw error }

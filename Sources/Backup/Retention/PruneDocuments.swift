@@ -103,7 +103,7 @@ extension Repository {
     func put(_ tombstone: Tombstone) async throws {
         let sealed = try sealJSON(tombstone, as: .tombstone, Self.extra(tombstone.number))
         do throws(StoreError) {
-            try await store.put(layout.tombstone(tombstone.number), sealed, .createOnly)
+            try await store.put(layout.tombstone(tombstone.number), sealed, .lasting)
         } catch {
             guard error.reason == .alreadyThere else { throw error }
         }

@@ -167,7 +167,7 @@ struct TemporaryFile {
         switch rule {
         case .replace:
             guard renameat(folder.number, name, other.number, target) == 0 else { throw StoreError(errno: errno, nil) }
-        case .createOnly:
+        case .createOnly, .lasting:
             // A link, since POSIX has no rename that does not replace, and NFS knows this one only.
             guard linkat(folder.number, name, other.number, target, 0) == 0 else { throw StoreError(errno: errno, nil) }
             discard()

@@ -96,14 +96,16 @@ package struct FolderStore: ObjectStore {
         }
     }
 
-    package func delete(_ key: ObjectKey) async throws(StoreError) {
+    @discardableResult
+    package func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion {
         try await blocking(key) {
-            guard let folder = try openFolder(key.parts.dropLast()) else { return }
+            guard let folder = try openFolder(key.parts.dropLast()) else { return .gone }
             guard unlinkat(folder.number, key.name, 0) == 0 || errno == ENOENT else {
                 throw StoreError(errno: errno, key)
             }
             Failpoint.hit("store.deleted")
             try folder.flush()
+            return .gone
         }
     }
 
@@ -152,7 +154,7 @@ package struct FolderStore: ObjectStore {
         switch error.reason {
         case .denied, .full, .unreachable:
             error.cause.map { $0.contains(root) ? $0 : "\($0), in folder \(root)" } ?? "in folder \(root)"
-        case .missing, .alreadyThere, .damaged: error.cause
+        case .missing, .alreadyThere, .damaged, .unsupported: error.cause
         }
     }
 

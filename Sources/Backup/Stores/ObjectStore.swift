@@ -32,17 +32,42 @@ package protocol ObjectStore: Sendable {
     ///   does not tell.
     func written(_ key: ObjectKey) async throws(StoreError) -> Date?
 
-    /// Removes an object. One that is not there is no error: it may be called again.
-    func delete(_ key: ObjectKey) async throws(StoreError)
+    /// Removes an object, and all older versions of it where the store keeps them. One that is not there is no error: it
+    /// may be called again.
+    /// - Returns: whether it is gone, or only out of sight because a lock keeps it.
+    @discardableResult func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion
 
     /// Removes what interrupted writers left behind and no reader can see, and keeps what is needed for `makingRoom`.
     func sweep() async throws(StoreError)
 
     /// - Returns: the same store, for small objects that come before a deletion: a full one still takes them, if it can.
     func makingRoom() -> any ObjectStore
+
+    /// - Returns: the same store; what it puts with the rule `.lasting` is locked.
+    func locking(_ lock: ObjectLock) -> any ObjectStore
+
+    /// Locks an object, or extends its lock; a lock that lasts longer stays as it is.
+    /// - Throws: `.missing` without such an object; `.unsupported` by a store that has no locks.
+    func lock(_ key: ObjectKey, _ lock: ObjectLock) async throws(StoreError)
+
+    /// - Returns: until when nobody can remove the object; nil if it is not locked, and from a store that has no locks.
+    /// - Throws: `.missing` without such an object.
+    func lockedUntil(_ key: ObjectKey) async throws(StoreError) -> Date?
+
+    /// A view, to read from, of what the store held at a time: what was deleted or replaced since is there again.
+    /// - Throws: `.unsupported` by a store that keeps no versions.
+    func view(at time: Date) async throws(StoreError) -> any ObjectStore
 }
 
 extension ObjectStore {
+    package func locking(_ lock: ObjectLock) -> any ObjectStore { self }
+    package func lock(_ key: ObjectKey, _ lock: ObjectLock) async throws(StoreError) {
+        throw StoreError(.unsupported, key, cause: "it has no locks")
+    }
+    package func lockedUntil(_ key: ObjectKey) async throws(StoreError) -> Date? { nil }
+    package func view(at time: Date) async throws(StoreError) -> any ObjectStore {
+        throw StoreError(.unsupported, nil, cause: "it keeps no older versions")
+    }
     package func makingRoom() -> any ObjectStore { self }
     package func sweep() async throws(StoreError) {}
     package func written(_ key: ObjectKey) async throws(StoreError) -> Date? { nil }
@@ -53,8 +78,31 @@ package let largestObject = 640 << 20
 
 package enum WriteRule: Sendable {
     case createOnly
+    /// As `createOnly`; and a kept backup cannot be read without it, so that it is locked where `locking` says so.
+    case lasting
     case replace
 }
+
+/// Nobody can remove or replace the object before that time.
+package struct ObjectLock: Sendable, Hashable {
+    package var mode: LockMode
+    package var until: Date
+
+    package init(mode: LockMode, until: Date) {
+        self.mode = mode
+        self.until = until
+    }
+}
+
+/// What became of an object that was to be deleted.
+package enum Deletion: Sendable, Hashable {
+    case gone
+    /// Out of sight, and there until then; nil if the store does not tell.
+    case locked(until: Date?)
+}
+
+/// Makes the store that the settings describe.
+package typealias StoreOpener = @Sendable (StoreSettings) async throws -> any ObjectStore
 
 package struct StoredObject: Sendable, Hashable {
     package var key: ObjectKey
@@ -68,7 +116,9 @@ package struct StoredObject: Sendable, Hashable {
 
 /// What a store could not do.
 package struct StoreError: DRPError, Equatable {
-    package enum Reason: Sendable, Equatable { case missing, alreadyThere, denied, full, damaged, unreachable }
+    package enum Reason: Sendable, Equatable {
+        case missing, alreadyThere, denied, full, damaged, unreachable, unsupported
+    }
 
     package var reason: Reason
     /// The object or folder; the store's root if nil.
@@ -89,6 +139,7 @@ package struct StoreError: DRPError, Equatable {
         case .full: .storeFull
         case .damaged: .repositoryDamaged
         case .unreachable: .storeUnreachable
+        case .unsupported: .storeUnsupported
         }
     }
 
@@ -102,6 +153,7 @@ package struct StoreError: DRPError, Equatable {
             case .full: "no space is left in the store for \(subject)"
             case .damaged: "\(subject) is damaged"
             case .unreachable: "the store could not be reached for \(subject)"
+            case .unsupported: "the store cannot do this for \(subject)"
             }
         return cause.map { "\(what) (\($0))" } ?? what
     }

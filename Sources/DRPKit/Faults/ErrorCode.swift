@@ -19,6 +19,7 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
     case repositoryLeased = "E1201"
     case storeUnreachable = "E1301"
     case storeFull = "E1302"
+    case storeUnsupported = "E1303"
     case held = "E1401"
     case clocksDiffer = "E1402"
     case sourceUnreachable = "E2101"
@@ -47,7 +48,7 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
         case .repositoryMissing, .repositoryDenied: 10
         case .repositoryDamaged, .repositoryForeign: 11
         case .repositoryLeased: 12
-        case .storeUnreachable, .storeFull: 13
+        case .storeUnreachable, .storeFull, .storeUnsupported: 13
         case .sourceUnreachable, .sourceDenied: 20
         case .sourceChanged, .sourceUnsupported: 21
         case .targetUnreachable, .targetDenied: 30
@@ -78,6 +79,7 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
         case .repositoryLeased: "Wait until the other process ends; `drp check` shows who holds the lease."
         case .storeUnreachable: "Check the store's address and that its disk is mounted, then run the command again."
         case .storeFull: "Free space in the store, then run the command again; older backups are whole."
+        case .storeUnsupported: "Use a store that can do it; `drp store check` shows what each one can."
         case .held: "See `drp hold show`; nothing is deleted before `drp hold release CLIENT`."
         case .clocksDiffer: "Set the clocks of this machine and of the store right, then run the command again."
         case .sourceUnreachable: "Check that the server runs and that its address in the fleet file is right."

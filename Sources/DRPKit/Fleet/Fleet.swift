@@ -77,7 +77,6 @@ extension Fleet {
         }
         for policy in policies {
             if policy.log != nil { parts.append("policies.\(policy.name).log") }
-            if policy.lock != nil { parts.append("policies.\(policy.name).lock") }
             if policy.drill != nil { parts.append("policies.\(policy.name).drill") }
         }
         for client in clients {

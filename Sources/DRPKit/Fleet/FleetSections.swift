@@ -215,12 +215,23 @@ struct FleetSections {
         if let storesNode, let stores, Set(stores).count != stores.count || storesNode.sequence?.isEmpty == true {
             notes.add(fields.place(of: storesNode), "stores must name at least one store, and each once")
         }
-        let (lock, drill) = (fields.optional("lock"), fields.optional("drill"))
-        let policy = (lock: fields.duration(lock), drill: fields.choice(drill, Policy.Drill.self))
+        let lock = fields.optional("lock").flatMap { self.lock($0, in: fields) }
+        let drill = fields.choice(fields.optional("drill"), Policy.Drill.self)
         guard let schedule, let stores else { return nil }
         return Policy(
-            name: name, schedule: schedule, log: log, keep: keep, stores: stores, lock: policy.lock, drill: policy.drill
-        )
+            name: name, schedule: schedule, log: log, keep: keep, stores: stores, lock: lock, drill: drill)
+    }
+
+    /// `30d`, or `{for: 30d, mode: governance}`.
+    private func lock(_ node: YAMLNode, in outer: FieldReader) -> Policy.Lock? {
+        guard node.mapping != nil else {
+            return outer.duration(node).map { Policy.Lock(lasts: $0, mode: .compliance) }
+        }
+        guard var fields = FieldReader(node, "a lock", outer.source, notes) else { return nil }
+        defer { fields.finish() }
+        let lasts = fields.duration(fields.required("for"))
+        let mode = fields.choice(fields.optional("mode"), LockMode.self) ?? .compliance
+        return lasts.map { Policy.Lock(lasts: $0, mode: mode) }
     }
 
     private func environment(_ name: EnvironmentName, _ fields: inout FieldReader) -> ClientEnvironment? {

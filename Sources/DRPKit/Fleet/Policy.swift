@@ -22,6 +22,13 @@ package struct Policy: Sendable, Hashable {
         }
     }
 
+    /// Object lock of stored objects, where the store has it.
+    package struct Lock: Sendable, Hashable {
+        /// From the backup that needs an object last.
+        package var lasts: Duration
+        package var mode: LockMode
+    }
+
     package enum Drill: String, Sendable, Hashable, CaseIterable { case weekly, monthly, quarterly, yearly }
 
     package var name: PolicyName
@@ -31,7 +38,14 @@ package struct Policy: Sendable, Hashable {
     package var keep: Keep?
     /// Every backup goes to all of them; not empty.
     package var stores: [StoreName]
-    /// How long stored objects cannot be deleted, where the store can hold them.
-    package var lock: Duration?
+    package var lock: Lock?
     package var drill: Drill?
+}
+
+/// Who can end a lock before its time (S3 Object Lock).
+package enum LockMode: String, Sendable, Hashable, Codable, CaseIterable {
+    /// Nobody.
+    case compliance
+    /// Whoever has the right to bypass it.
+    case governance
 }

@@ -24,7 +24,7 @@ package struct StepWorld: Sendable {
     package var resolver: SecretResolver
     /// Opens backups; nil in commands that only look.
     package var identity: RecoveryIdentity?
-    package var store: @Sendable (StoreSettings) throws -> any ObjectStore
+    package var store: StoreOpener
     package var deployer: @Sendable (Site) throws -> any Deployer
     /// nil if the fleet file has no `traffic`.
     package var traffic: Traffic?
@@ -34,7 +34,7 @@ package struct StepWorld: Sendable {
 
     package init(
         fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver, identity: RecoveryIdentity?,
-        store: @escaping @Sendable (StoreSettings) throws -> any ObjectStore,
+        store: @escaping StoreOpener,
         deployer: @escaping @Sendable (Site) throws -> any Deployer, traffic: Traffic?, http: any HTTPClient,
         logger: Logger, progress: @escaping @Sendable (ServiceProgress) -> Void
     ) {
@@ -112,7 +112,7 @@ extension StepWorld {
         var firstError: (any Error)?
         for settings in fleet.stores(of: client) {
             do {
-                let repository = try await Repository(store: try store(settings), keys: keys)
+                let repository = try await Repository(store: try await store(settings), keys: keys)
                 let manifest: Manifest? =
                     if let number = Int(at) { try await repository.manifest(number) } else {
                         try await repository.latest()

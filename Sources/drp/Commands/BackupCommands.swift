@@ -178,7 +178,7 @@ extension Composition {
     }
 
     func repository(of client: Client, in settings: StoreSettings) async throws -> Repository {
-        try await Repository(store: try Self.openStore(settings), keys: try keys(of: client))
+        try await Repository(store: try await Self.openStore(settings), keys: try keys(of: client))
     }
 
     struct FoundBackup {
@@ -232,7 +232,7 @@ extension Composition {
         _ client: Client, in settings: StoreSettings, readData: Bool, sample: VerifySample?,
         progress: @escaping @Sendable (Int64) -> Void
     ) async throws -> VerifyReport {
-        let store = try Self.openStore(settings)
+        let store = try await Self.openStore(settings)
         let keys = try keys(of: client)
         guard readData, let identity else {
             return try await Repository.verify(store: store, keys: keys, sample: sample, progress: progress)

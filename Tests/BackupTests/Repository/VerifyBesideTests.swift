@@ -104,5 +104,5 @@ private final class SharedStore: ObjectStore {
         return try await base.size(key)
     }
 
-    func delete(_ key: ObjectKey) async throws(StoreError) { try await base.delete(key) }
+    func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion { try await base.delete(key) }
 }
