@@ -28,6 +28,20 @@ static inline CURLcode drp_curl_set_receiver(CURL *handle, CURLoption option, dr
     return curl_easy_setopt(handle, option, value);
 }
 
+static inline CURLcode drp_curl_set_offset(CURL *handle, CURLoption option, curl_off_t value) {
+    return curl_easy_setopt(handle, option, value);
+}
+
+typedef int (*drp_curl_seeker)(void *context, curl_off_t offset, int origin);
+
+static inline CURLcode drp_curl_set_seeker(CURL *handle, CURLoption option, drp_curl_seeker value) {
+    return curl_easy_setopt(handle, option, value);
+}
+
+static inline CURLMcode drp_curl_multi_set_long(CURLM *multi, CURLMoption option, long value) {
+    return curl_multi_setopt(multi, option, value);
+}
+
 static inline CURLcode drp_curl_get_long(CURL *handle, CURLINFO info, long *value) {
     return curl_easy_getinfo(handle, info, value);
 }

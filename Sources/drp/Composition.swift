@@ -45,15 +45,9 @@ struct Composition: Sendable {
             code: .fleetMissing)
     }
 
-    static let openStore: StoreOpener = { settings in
-        switch settings.kind {
-        case .folder(let path): return FolderStore(root: path)
-        case .s3, .azure:
-            throw UsageError(
-                "store \(settings.name) is of a kind that this version cannot use",
-                advice: "Name a store with `folder:` in the policy.", code: .fleetInvalid)
-        }
-    }
+    static let openStore: StoreOpener = { settings in try stores.open(settings) }
+
+    private static let stores = OpenStores(clock: SystemClock(), resolver: SecretResolver())
 
     var backupJob: BackupJob {
         BackupJob(fleet: fleet, journal: journal, clock: clock, resolver: resolver, open: Self.openStore)

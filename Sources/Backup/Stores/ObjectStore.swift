@@ -32,6 +32,12 @@ package protocol ObjectStore: Sendable {
     ///   does not tell.
     func written(_ key: ObjectKey) async throws(StoreError) -> Date?
 
+    /// - Returns: the store's time; nil from a store that tells it by what it writes alone.
+    func now() async throws(StoreError) -> Date?
+
+    /// Tries what the store can do; what it writes for that goes again.
+    func capabilities() async throws(StoreError) -> StoreCapabilities
+
     /// Removes an object, and all older versions of it where the store keeps them. One that is not there is no error: it
     /// may be called again.
     /// - Returns: whether it is gone, or only out of sight because a lock keeps it.
@@ -60,6 +66,10 @@ package protocol ObjectStore: Sendable {
 }
 
 extension ObjectStore {
+    package func now() async throws(StoreError) -> Date? { nil }
+    package func capabilities() async throws(StoreError) -> StoreCapabilities {
+        StoreCapabilities(createsOnly: true, keepsVersions: false, locks: false, expires: false)
+    }
     package func locking(_ lock: ObjectLock) -> any ObjectStore { self }
     package func lock(_ key: ObjectKey, _ lock: ObjectLock) async throws(StoreError) {
         throw StoreError(.unsupported, key, cause: "it has no locks")
@@ -94,6 +104,18 @@ package struct ObjectLock: Sendable, Hashable {
     }
 }
 
+/// What a store was found to do.
+package struct StoreCapabilities: Sendable, Hashable, Codable {
+    /// Whether it refuses a second writer of one name by itself.
+    package var createsOnly: Bool
+    /// Whether what is deleted or replaced stays as an older version.
+    package var keepsVersions: Bool
+    /// Whether objects can be locked.
+    package var locks: Bool
+    /// Whether a rule of the store's own removes objects by their age; nil if it does not tell.
+    package var expires: Bool?
+}
+
 /// What became of an object that was to be deleted.
 package enum Deletion: Sendable, Hashable {
     case gone
@@ -117,7 +139,7 @@ package struct StoredObject: Sendable, Hashable {
 /// What a store could not do.
 package struct StoreError: DRPError, Equatable {
     package enum Reason: Sendable, Equatable {
-        case missing, alreadyThere, denied, full, damaged, unreachable, unsupported
+        case missing, alreadyThere, denied, full, damaged, unreachable, unsupported, skewed
     }
 
     package var reason: Reason
@@ -140,6 +162,7 @@ package struct StoreError: DRPError, Equatable {
         case .damaged: .repositoryDamaged
         case .unreachable: .storeUnreachable
         case .unsupported: .storeUnsupported
+        case .skewed: .clocksDiffer
         }
     }
 
@@ -153,6 +176,7 @@ package struct StoreError: DRPError, Equatable {
             case .full: "no space is left in the store for \(subject)"
             case .damaged: "\(subject) is damaged"
             case .unreachable: "the store could not be reached for \(subject)"
+            case .skewed: "the store refuses what is asked for \(subject), since clocks differ"
             case .unsupported: "the store cannot do this for \(subject)"
             }
         return cause.map { "\(what) (\($0))" } ?? what

@@ -70,8 +70,7 @@ extension Fleet {
         }
         for store in stores {
             switch store.kind {
-            case .folder: break
-            case .s3: parts.append("stores.\(store.name).s3")
+            case .folder, .s3: break
             case .azure: parts.append("stores.\(store.name).azure")
             }
         }

@@ -176,14 +176,24 @@ struct FleetSections {
 
     private func s3(_ node: YAMLNode, in outer: FieldReader) -> StoreSettings.S3? {
         guard var fields = FieldReader(node, "s3", outer.source, notes) else { return nil }
-        let endpoint = fields.value(fields.required("endpoint"), "an https address") {
-            $0.hasPrefix("https://") || $0.hasPrefix("http://") ? $0 : nil
+        let preset = fields.choice(fields.optional("provider"), StoreSettings.S3Preset.self)
+        let region = fields.value(fields.required("region"), "a region, as fr-par") { S3Text.isRegion($0) ? $0 : nil }
+        let bucket = fields.value(fields.required("bucket"), "a bucket: 3 to 63 of a-z, 0-9, inner dots and hyphens") {
+            S3Text.isBucket($0) ? $0 : nil
         }
-        let (bucket, region) = (fields.text(fields.required("bucket")), fields.text(fields.required("region")))
+        let known = region.flatMap { preset?.endpoint(region: $0) }
+        let node = known == nil ? fields.required("endpoint") : fields.optional("endpoint")
+        let given = fields.value(node, "https://host or https://host:port") { S3Text.isEndpoint($0) ? $0 : nil }
+        let addressing = fields.choice(fields.optional("addressing"), StoreSettings.Addressing.self)
+        let ca = fields.path(fields.optional("ca"))
         let (access, secret) = (fields.secret(fields.required("access")), fields.secret(fields.required("secret")))
+        let token = fields.secret(fields.optional("token"))
         fields.finish()
-        guard let endpoint, let bucket, let region, let access, let secret else { return nil }
-        return StoreSettings.S3(endpoint: endpoint, bucket: bucket, region: region, access: access, secret: secret)
+        guard let endpoint = given ?? (node == nil ? known : nil), let bucket, let region, let access, let secret
+        else { return nil }
+        return StoreSettings.S3(
+            endpoint: endpoint, bucket: bucket, region: region,
+            addressing: addressing ?? preset?.addressing ?? .path, ca: ca, access: access, secret: secret, token: token)
     }
 
     private func azure(_ node: YAMLNode, in outer: FieldReader) -> StoreSettings.Azure? {
@@ -248,6 +258,23 @@ struct FleetSections {
             Double($0).flatMap { $0 > 0 && $0 < 100 ? $0 : nil }
         }
         return Objectives(rpo: rpo, rto: rto, availability: availability)
+    }
+}
+
+/// The shapes of an S3 store's names: they go into addresses and signatures as they are.
+private enum S3Text {
+    /// docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    static func isBucket(_ text: String) -> Bool {
+        (3...63).contains(text.utf8.count) && NetworkText.isDomain(text)
+    }
+
+    static func isRegion(_ text: String) -> Bool { SiteName(text) != nil }
+
+    static func isEndpoint(_ text: String) -> Bool {
+        for scheme in ["https://", "http://"] where text.hasPrefix(scheme) {
+            return HostPort(String(text.dropFirst(scheme.count)), defaultPort: 443) != nil
+        }
+        return false
     }
 }
 

@@ -8,11 +8,37 @@ package struct StoreSettings: Sendable, Hashable {
     }
 
     package struct S3: Sendable, Hashable {
+        /// `https://host` or `https://host:port`.
         package var endpoint: String
         package var bucket: String
         package var region: String
+        package var addressing: Addressing
+        /// PEM file of the authorities to trust instead of the system's.
+        package var ca: String?
         package var access: SecretSource
         package var secret: SecretSource
+        /// Of temporary credentials.
+        package var token: SecretSource?
+    }
+
+    /// Where a bucket's name stands in an address.
+    package enum Addressing: String, Sendable, Hashable, CaseIterable { case path, host }
+
+    /// A provider's S3 service, told by data alone.
+    package enum S3Preset: String, Sendable, Hashable, CaseIterable {
+        case aws, scaleway, ovh, ceph
+
+        /// nil where everybody runs their own.
+        func endpoint(region: String) -> String? {
+            switch self {
+            case .aws: "https://s3.\(region).amazonaws.com"
+            case .scaleway: "https://s3.\(region).scw.cloud"
+            case .ovh: "https://s3.\(region).io.cloud.ovh.net"
+            case .ceph: nil
+            }
+        }
+
+        var addressing: Addressing { self == .ceph ? .path : .host }
     }
 
     package struct Azure: Sendable, Hashable {

@@ -1,4 +1,4 @@
-/// One GET over HTTP or HTTPS.
+/// One request over HTTP or HTTPS.
 package struct HTTPRequest: Sendable, Hashable {
     /// Sends what goes to `host:port` of the URL to another address, before any DNS says so.
     package struct Route: Sendable, Hashable {
@@ -24,11 +24,21 @@ package struct HTTPRequest: Sendable, Hashable {
         }
     }
 
+    package enum Method: String, Sendable {
+        case get = "GET", head = "HEAD", put = "PUT", post = "POST", delete = "DELETE"
+    }
+
+    package var method: Method = .get
     /// `http://` or `https://`, without user or password.
     package var url: String
     package var headers: [Header] = []
+    /// Sent with its length, of `put` and `post` alone.
+    package var body: [UInt8] = []
     /// For the whole exchange.
     package var deadline: Duration = .seconds(10)
+    /// Bytes a second: an exchange that is slower for `slowFor` is late. 0 for no such limit.
+    package var leastSpeed = 0
+    package var slowFor: Duration = .seconds(30)
     package var connectTimeout: Duration = .seconds(5)
     package var route: Route?
     /// PEM file of the authorities to trust instead of the system's.
@@ -57,10 +67,10 @@ package struct HTTPResponse: Sendable, Hashable {
     }
 }
 
-/// Asks an HTTP server. May be called from many tasks at once.
+/// Asks HTTP servers. May be called from many tasks at once.
 package protocol HTTPClient: Sendable {
-    /// - Throws: `HTTPError`; an answer of any status is no error.
-    func get(_ request: HTTPRequest) async throws -> HTTPResponse
+    /// - Throws: `HTTPError`, and `CancellationError` at once if the task is cancelled; an answer of any status is no error.
+    func send(_ request: HTTPRequest) async throws -> HTTPResponse
 }
 
 /// Why there was no answer.

@@ -26,7 +26,7 @@ package struct HTTPCheck: Sendable {
         var request = HTTPRequest(url: "http://\(domain):\(port)/")
         request.route = HTTPRequest.Route(host: domain, port: port, address: address)
         request.deadline = deadline
-        let response = try await http.get(request)
+        let response = try await http.send(request)
         let place = "\(request.url) at \(address)"
         guard response.status == 200 else { throw HTTPCheckError(place, .wrongStatus(response.status)) }
         guard let named = Self.client(in: response) else { throw HTTPCheckError(place, .noMarker) }

@@ -263,7 +263,7 @@ package struct LocalProcessDeployer: Deployer {
             var request = HTTPRequest(url: "http://\(deployment.address):\(deployment.ports.api)/")
             request.deadline = .seconds(5)
             // Any answer will do here: whether it is a good one is for `HTTPCheck` to say.
-            do { return try await http.get(request).status > 0 } catch is HTTPError { return false }
+            do { return try await http.send(request).status > 0 } catch is HTTPError { return false }
         }
     }
 

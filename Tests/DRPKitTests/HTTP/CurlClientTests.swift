@@ -13,7 +13,7 @@ struct CurlClientTests {
         async let served = server.serve()
         var request = HTTPRequest(url: "http://127.0.0.1:\(server.port)/path")
         request.headers = [.init(name: "X-Asked", value: "yes")]
-        let response = try await CurlClient().get(request)
+        let response = try await CurlClient().send(request)
         #expect(response.status == 302)
         #expect(response.header("x-drp-client") == "acme")
         #expect(response.body == Array("hello".utf8))
@@ -27,7 +27,7 @@ struct CurlClientTests {
         async let served = server.serve()
         var request = HTTPRequest(url: "http://acme.clients.test:\(server.port)/")
         request.route = .init(host: "acme.clients.test", port: server.port, address: "127.0.0.1")
-        #expect(try await CurlClient().get(request).status == 200)
+        #expect(try await CurlClient().send(request).status == 200)
         #expect(try await served.contains("Host: acme.clients.test:\(server.port)\r\n"))
     }
 
@@ -37,7 +37,7 @@ struct CurlClientTests {
         async let served = server.serve()
         var request = HTTPRequest(url: "http://127.0.0.1:\(server.port)/")
         request.maximumBody = ByteCount(10)
-        let error = await #expect(throws: HTTPError.self) { try await CurlClient().get(request) }
+        let error = await #expect(throws: HTTPError.self) { try await CurlClient().send(request) }
         #expect(error?.reason == .tooLarge)
         _ = try await served
     }
@@ -51,13 +51,13 @@ struct CurlClientTests {
             let server = try OneAnswerServer(answer)
             async let served = server.serve()
             let error = await #expect(throws: HTTPError.self) {
-                try await CurlClient().get(HTTPRequest(url: "http://127.0.0.1:\(server.port)/"))
+                try await CurlClient().send(HTTPRequest(url: "http://127.0.0.1:\(server.port)/"))
             }
             #expect(error?.reason == reason, "\(answer): \(error?.message ?? "")")
             _ = try await served
         }
         let error = await #expect(throws: HTTPError.self) {
-            try await CurlClient().get(HTTPRequest(url: "http://127.0.0.1:1/"))
+            try await CurlClient().send(HTTPRequest(url: "http://127.0.0.1:1/"))
         }
         #expect(error?.code == .targetUnreachable)
     }
@@ -68,7 +68,7 @@ struct CurlClientTests {
         // Bound and listening, but nobody accepts.
         var request = HTTPRequest(url: "http://127.0.0.1:\(server.port)/")
         request.deadline = .milliseconds(100)
-        let error = await #expect(throws: HTTPError.self) { try await CurlClient().get(request) }
+        let error = await #expect(throws: HTTPError.self) { try await CurlClient().send(request) }
         #expect(error?.code == .deadlineExceeded)
         server.stop()
     }
@@ -76,7 +76,7 @@ struct CurlClientTests {
     @Test("a URL with a password, another protocol or a line break is refused and not shown")
     func refused() async {
         for url in ["http://user:CANARY@127.0.0.1/", "file:///etc/CANARY", "http://a/\r\nX: CANARY", "CANARY", ""] {
-            let error = await #expect(throws: HTTPError.self) { try await CurlClient().get(HTTPRequest(url: url)) }
+            let error = await #expect(throws: HTTPError.self) { try await CurlClient().send(HTTPRequest(url: url)) }
             #expect(error?.reason == .invalidRequest && error?.description.contains("CANARY") == false)
         }
     }

@@ -8,7 +8,7 @@ struct HTTPCheckTests {
     /// Answers without a network, and keeps what it was asked.
     private struct FixedHTTP: HTTPClient {
         var response: HTTPResponse
-        func get(_ request: HTTPRequest) async throws -> HTTPResponse {
+        func send(_ request: HTTPRequest) async throws -> HTTPResponse {
             #expect(request.url == "http://acme.clients.test:8081/")
             #expect(request.route == .init(host: "acme.clients.test", port: 8081, address: "127.0.0.12"))
             return response

@@ -254,7 +254,7 @@ final class DeployWorld: DatabaseAdministrator, HTTPClient {
         return state.withLock { $0.redisKeys }
     }
 
-    func get(_ request: HTTPRequest) async throws -> HTTPResponse {
+    func send(_ request: HTTPRequest) async throws -> HTTPResponse {
         try called()
         return HTTPResponse(status: 200, headers: [], body: [])
     }

@@ -1,0 +1,188 @@
+internal import Crypto
+internal import DRPKit
+internal import Foundation
+internal import Synchronization
+
+/// How to reach a bucket.
+package struct S3Settings: Sendable, Hashable {
+    /// `https://host` or `https://host:port`, without a path.
+    package var endpoint: String
+    package var bucket: String
+    package var region: String
+    /// `https://endpoint/bucket/key` rather than `https://bucket.endpoint/key`.
+    package var usesPaths: Bool
+    package var caFile: String?
+
+    package init(endpoint: String, bucket: String, region: String, usesPaths: Bool, caFile: String? = nil) {
+        self.endpoint = endpoint
+        self.bucket = bucket
+        self.region = region
+        self.usesPaths = usesPaths
+        self.caFile = caFile
+    }
+}
+
+/// Signed requests to one bucket, and what its answers mean.
+final class S3Connection: Sendable {
+    typealias Query = [(name: String, value: String)]
+
+    let settings: S3Settings
+    let transport: CloudTransport
+    private let fetch: @Sendable () async throws -> S3Credentials
+    private let credentials = Mutex<S3Credentials?>(nil)
+    private let scheme: String
+    private let host: String
+
+    /// - Parameter fetch: the credentials, anew at each call.
+    init(
+        _ settings: S3Settings, transport: CloudTransport,
+        credentials fetch: @escaping @Sendable () async throws -> S3Credentials
+    ) {
+        self.settings = settings
+        self.transport = transport
+        self.fetch = fetch
+        let parts = settings.endpoint.components(separatedBy: "://")
+        scheme = parts[0]
+        var authority = parts.count > 1 ? String(parts[1].prefix { $0 != "/" }).lowercased() : ""
+        // libcurl leaves the scheme's own port out of the header that is signed.
+        let standard = scheme == "https" ? ":443" : ":80"
+        if authority.hasSuffix(standard) { authority.removeLast(standard.count) }
+        host = settings.usesPaths ? authority : "\(settings.bucket).\(authority)"
+    }
+
+    /// - Parameters:
+    ///   - key: nil for the bucket itself.
+    ///   - payload: SHA-256 of `body`, where it is known.
+    ///   - date: when the request counts as made; the servers refuse it a quarter of an hour later.
+    func send(
+        _ method: HTTPRequest.Method, _ key: ObjectKey?, _ query: Query = [], headers: [HTTPRequest.Header] = [],
+        body: [UInt8] = [], payload: ContentHash? = nil, limit: Int = 8 << 20, date: Date? = nil,
+        isUnsure: () -> Void = {}
+    ) async throws(StoreError) -> HTTPResponse {
+        let path = (settings.usesPaths ? "/\(settings.bucket)" : "") + "/" + (key?.text ?? "")
+        let payload = payload ?? ContentHash(hashing: body)
+        let rule = transport.rule
+        return try await transport.send(
+            key,
+            make: { () async throws(StoreError) in
+                let canonical = SigV4.canonical(query)
+                var request = HTTPRequest(
+                    url: "\(scheme)://\(host)\(path)" + (canonical.isEmpty ? "" : "?\(canonical)"))
+                request.method = method
+                request.headers = headers
+                request.body = body
+                request.deadline = rule.deadline(bytes: max(body.count, method == .get ? limit : 0))
+                request.leastSpeed = rule.leastSpeed
+                request.slowFor = rule.slowFor
+                request.caFile = settings.caFile
+                request.maximumBody = ByteCount(Int64(limit))
+                SigV4(credentials: try await current(), region: settings.region).sign(
+                    &request, host: host, path: path, query: query, payload: payload, at: date ?? transport.clock.now)
+                return request
+            },
+            judge: { judge($0, method, key) },
+            renew: { () async throws(StoreError) in try await renew() }, isUnsure: isUnsure)
+    }
+
+    // MARK: - Credentials
+
+    private func current() async throws(StoreError) -> S3Credentials {
+        if let known = credentials.withLock({ $0 }) { return known }
+        return try await fetched()
+    }
+
+    private func renew() async throws(StoreError) -> Bool {
+        let old = credentials.withLock { $0 }
+        return try await fetched() != old
+    }
+
+    private func fetched() async throws(StoreError) -> S3Credentials {
+        do {
+            let fresh = try await fetch()
+            credentials.withLock { $0 = fresh }
+            return fresh
+        } catch {
+            throw StoreError(.denied, nil, cause: (error as? any DRPError)?.message ?? "no credentials")
+        }
+    }
+
+    // MARK: - Answers
+
+    private func judge(_ response: HTTPResponse, _ method: HTTPRequest.Method, _ key: ObjectKey?) -> Verdict {
+        // The answer of a GET of an object is data; all others are short, and an error may hide behind a 200.
+        let isData = method == .get && key != nil && response.status < 300
+        let error = isData ? nil : S3Fault(response.body)
+        if (200..<300).contains(response.status) && error == nil { return .done(response) }
+        let code = error?.code ?? ""
+        let text = code.isEmpty ? "status \(response.status)" : "\(code), status \(response.status)"
+        func failure(_ reason: StoreError.Reason, _ cause: String? = nil) -> StoreError {
+            StoreError(reason, key, cause: "\(host): \(cause ?? text)")
+        }
+        switch code {
+        case "NoSuchKey", "NoSuchVersion": return .failed(StoreError(.missing, key))
+        case "NoSuchBucket": return .failed(failure(.unreachable, "there is no bucket \(settings.bucket)"))
+        case "RequestTimeTooSkewed":
+            return .failed(failure(.skewed, skew(response)))
+        case "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch",
+            "RequestExpired":
+            return .renew(failure(.denied))
+        case "QuotaExceeded", "InsufficientStorage", "InsufficientStorageCapacity": return .failed(failure(.full))
+        case "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted",
+            "ConditionalRequestConflict", "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody":
+            return .again(failure(.unreachable), after: retryAfter(response))
+        case "NotImplemented", "MethodNotAllowed", "InvalidBucketState", "ObjectLockConfigurationNotFoundError":
+            return .failed(failure(.unsupported))
+        default: break
+        }
+        switch response.status {
+        // Without its XML it may be a proxy's; only HEAD has none.
+        case 404 where method == .head: return .failed(StoreError(.missing, key))
+        case 412: return .failed(StoreError(.alreadyThere, key))
+        case 416: return .failed(StoreError(.damaged, key, cause: "it is shorter than what was asked for"))
+        case 301...399:
+            let region = response.header("x-amz-bucket-region").map { S3Fault.plain($0) }
+            return .failed(
+                failure(
+                    .denied,
+                    "it sends us to another address, where nothing goes with our signature: check endpoint and region"
+                        + (region.map { "; the bucket is in \($0)" } ?? "")))
+        case 401, 403: return .failed(failure(.denied))
+        case 404: return .failed(failure(.unreachable, "a 404 that no S3 server sends"))
+        case 408, 409, 429, 500...599: return .again(failure(.unreachable), after: retryAfter(response))
+        // A 200 with an error inside, of a code that nobody knows.
+        case 200..<300: return .again(failure(.unreachable), after: nil)
+        default: return .failed(failure(.unreachable))
+        }
+    }
+
+    private func retryAfter(_ response: HTTPResponse) -> Duration? {
+        response.header("retry-after").flatMap { Int($0) }.map { .seconds(max(0, min($0, 30))) }
+    }
+
+    private func skew(_ response: HTTPResponse) -> String {
+        let ours = transport.clock.now
+        guard let theirs = response.header("date").flatMap({ HTTPDate.parse($0) }) else {
+            return "its clock and that of this machine differ by more than a quarter of an hour"
+        }
+        return "its clock says \(theirs.formatted(.iso8601)), that of this machine \(ours.formatted(.iso8601))"
+    }
+}
+
+/// The `<Error>` of an answer.
+struct S3Fault {
+    var code: String
+
+    init?(_ body: [UInt8]) {
+        guard !body.isEmpty, let root = XMLElement.parse(body), root.name == "Error" else { return nil }
+        code = Self.plain(root.text("Code") ?? "Unknown")
+    }
+
+    /// Letters, digits and hyphens: what a stranger says goes into messages.
+    static func plain(_ text: String) -> String {
+        String(
+            text.unicodeScalars.filter {
+                ("a"..."z").contains($0) || ("A"..."Z").contains($0) || ("0"..."9").contains($0) || $0 == "-"
+                    || $0 == "."
+            }.prefix(64).map { Character($0) })
+    }
+}

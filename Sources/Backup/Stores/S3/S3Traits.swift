@@ -1,0 +1,90 @@
+internal import DRPKit
+internal import Foundation
+internal import Synchronization
+
+/// What one bucket can do, asked once for each process: nothing of it is assumed.
+final class S3Traits: Sendable {
+    private let connection: S3Connection
+    private let known = Mutex<(createsOnly: Bool?, keepsVersions: Bool?)>((nil, nil))
+
+    init(_ connection: S3Connection) { self.connection = connection }
+
+    /// Whether a second writer of one name is refused (`If-None-Match: *`). Tried with an object of a name that nobody
+    /// else has, which goes again.
+    func createsOnly() async throws(StoreError) -> Bool {
+        if let known = known.withLock({ $0.createsOnly }) { return known }
+        let key = ObjectKey(own: "drp-probe-\(UUID().uuidString.lowercased())")
+        let header = HTTPRequest.Header(name: "if-none-match", value: "*")
+        var answer = false
+        do throws(StoreError) {
+            _ = try await connection.send(.put, key, headers: [header])
+            _ = try await connection.send(.put, key, headers: [header], body: [1])
+        } catch {
+            // An answer that got lost makes the first one look like the second.
+            guard error.reason == .unsupported || error.reason == .alreadyThere else { throw error }
+            answer = error.reason == .alreadyThere
+        }
+        try await remove(key)
+        let result = answer
+        known.withLock { $0.createsOnly = result }
+        return result
+    }
+
+    func keepsVersions() async throws(StoreError) -> Bool {
+        if let known = known.withLock({ $0.keepsVersions }) { return known }
+        let keeps = try await versioning() != nil
+        known.withLock { $0.keepsVersions = keeps }
+        return keeps
+    }
+
+    func capabilities() async throws(StoreError) -> StoreCapabilities {
+        StoreCapabilities(
+            createsOnly: try await createsOnly(), keepsVersions: try await versioning() == "Enabled",
+            locks: try await isLocking(), expires: try await hasLifecycle())
+    }
+
+    /// `Enabled`, `Suspended`, or nil where it was never on.
+    private func versioning() async throws(StoreError) -> String? {
+        do {
+            let response = try await connection.send(.get, nil, [("versioning", "")])
+            return XMLElement.parse(response.body)?.text("Status")
+        } catch {
+            guard error.reason == .unsupported else { throw error }
+            return nil
+        }
+    }
+
+    private func isLocking() async throws(StoreError) -> Bool {
+        do {
+            let response = try await connection.send(.get, nil, [("object-lock", "")])
+            return XMLElement.parse(response.body)?.text("ObjectLockEnabled") == "Enabled"
+        } catch {
+            guard error.reason == .unsupported || error.cause?.contains("ObjectLockConfigurationNotFound") == true
+            else { throw error }
+            return false
+        }
+    }
+
+    /// - Returns: nil if the store does not tell.
+    private func hasLifecycle() async throws(StoreError) -> Bool? {
+        do {
+            let response = try await connection.send(.get, nil, [("lifecycle", "")])
+            return XMLElement.parse(response.body)?.all("Rule").contains { $0.text("Status") == "Enabled" } ?? false
+        } catch {
+            if error.cause?.contains("NoSuchLifecycleConfiguration") == true { return false }
+            guard error.reason == .unsupported || error.reason == .denied else { throw error }
+            return nil
+        }
+    }
+
+    /// With its versions, as far as they go.
+    private func remove(_ key: ObjectKey) async throws(StoreError) {
+        let head = try await connection.send(.head, key)
+        let version = head.header("x-amz-version-id").map { [("versionId", $0)] } ?? []
+        do { _ = try await connection.send(.delete, key, version) } catch {
+            // A bucket that locks everything keeps it: empty, and out of sight.
+            guard error.reason == .denied, !version.isEmpty else { throw error }
+            _ = try await connection.send(.delete, key)
+        }
+    }
+}

@@ -1,0 +1,81 @@
+internal import Foundation
+internal import FoundationXML
+
+/// An element of a store's answer: name, text and children. No attributes, no entities of the document's own.
+struct XMLElement {
+    var name: String
+    var text = ""
+    var children: [XMLElement] = []
+
+    /// The text of the first child of that name.
+    func text(_ name: String) -> String? { children.first { $0.name == name }?.text }
+
+    func all(_ name: String) -> [XMLElement] { children.filter { $0.name == name } }
+
+    /// - Returns: the root; nil for what is no XML, or deeper than 16.
+    static func parse(_ bytes: [UInt8]) -> XMLElement? {
+        let parser = XMLParser(data: Data(bytes))
+        parser.shouldResolveExternalEntities = false
+        let builder = Builder()
+        parser.delegate = builder
+        return parser.parse() ? builder.root : nil
+    }
+
+    private final class Builder: NSObject, XMLParserDelegate {
+        private var open: [XMLElement] = []
+        var root: XMLElement?
+
+        func parser(
+            _ parser: XMLParser, didStartElement name: String, namespaceURI: String?, qualifiedName: String?,
+            attributes: [String: String]
+        ) {
+            if open.count >= 16 { parser.abortParsing() }
+            open.append(XMLElement(name: name))
+        }
+
+        func parser(_ parser: XMLParser, foundCharacters string: String) {
+            if !open.isEmpty { open[open.count - 1].text += string }
+        }
+
+        func parser(_ parser: XMLParser, didEndElement name: String, namespaceURI: String?, qualifiedName: String?) {
+            guard let element = open.popLast() else { return }
+            if open.isEmpty { root = element } else { open[open.count - 1].children.append(element) }
+        }
+    }
+}
+
+/// Dates as HTTP servers write them.
+enum HTTPDate {
+    private static let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ]
+
+    /// `Wed, 25 Nov 2026 22:53:50 GMT` (RFC 9110, 5.6.7).
+    static func parse(_ text: String) -> Date? {
+        let parts = text.split(whereSeparator: { $0 == " " || $0 == "," })
+        guard parts.count == 6, parts[5] == "GMT", let month = months.firstIndex(of: String(parts[2])),
+            let day = Int(parts[1]), (1...31).contains(day), parts[3].count == 4
+        else { return nil }
+        func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return iso("\(parts[3])-\(two(month + 1))-\(two(day))T\(parts[4])Z")
+    }
+
+    /// `2026-11-25T22:53:50.000Z`, with or without a fraction.
+    static func iso(_ text: String) -> Date? {
+        let plain = Date.ISO8601FormatStyle(includingFractionalSeconds: false)
+        let fraction = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+        return (try? plain.parse(text)) ?? (try? fraction.parse(text))  // either form
+    }
+
+    /// `Wed, 25 Nov 2026 22:53:50 GMT`.
+    static func text(_ instant: Date) -> String {
+        let iso = instant.formatted(.iso8601)
+        let parts = iso.split(whereSeparator: { "-T:Z".contains($0) })
+        // 1970-01-01 was a Thursday.
+        let days = Int((instant.timeIntervalSince1970 / 86_400).rounded(.down))
+        let week = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
+        let name = week[((days % 7) + 7) % 7]
+        let month = months[(Int(parts[1]) ?? 1) - 1]
+        return "\(name), \(parts[2]) \(month) \(parts[0]) \(parts[3]):\(parts[4]):\(parts[5]) GMT"
+    }
+}

@@ -1,0 +1,45 @@
+internal import Backup
+internal import DRPKit
+internal import Synchronization
+
+/// The stores of this process, each made once: connections and what was learned of a store serve all clients.
+final class OpenStores: Sendable {
+    private let clock: any WallClock
+    private let resolver: SecretResolver
+    private let http = CurlClient()
+    private let known = Mutex<[StoreSettings: any ObjectStore]>([:])
+
+    init(clock: any WallClock, resolver: SecretResolver) {
+        self.clock = clock
+        self.resolver = resolver
+    }
+
+    func open(_ settings: StoreSettings) throws -> any ObjectStore {
+        if let store = known.withLock({ $0[settings] }) { return store }
+        let store = try make(settings)
+        known.withLock { $0[settings] = store }
+        return store
+    }
+
+    private func make(_ settings: StoreSettings) throws -> any ObjectStore {
+        switch settings.kind {
+        case .folder(let path): return FolderStore(root: path)
+        case .s3(let s3):
+            return S3Store(
+                S3Settings(
+                    endpoint: s3.endpoint, bucket: s3.bucket, region: s3.region, usesPaths: s3.addressing == .path,
+                    caFile: s3.ca), http: http, clock: clock,
+                credentials: { [resolver] in
+                    let access = try await resolver.resolve(s3.access)
+                    var token: Secret?
+                    if let source = s3.token { token = try await resolver.resolve(source) }
+                    return S3Credentials(
+                        access: access.withText { $0 }, secret: try await resolver.resolve(s3.secret), token: token)
+                })
+        case .azure:
+            throw UsageError(
+                "store \(settings.name) is of a kind that this version cannot use",
+                advice: "Name a store with `folder:` or `s3:` in the policy.", code: .fleetInvalid)
+        }
+    }
+}
