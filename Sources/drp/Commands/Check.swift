@@ -23,6 +23,7 @@ struct Check: AsyncParsableCommand {
         let wanted = try composition.clients(clients)
         var checker = Checker(composition: composition)
         await checker.checkFleet()
+        await checker.checkStores(of: wanted)
         for client in wanted { await checker.check(client) }
         try Output.answer(checker.answer, json: common.json)
         if let code = checker.answer.code { throw ExitStatus(code) }
@@ -55,6 +56,23 @@ private struct Checker {
                 for domain in domains { _ = try await traffic.records.read(domain) }
                 return "the zone's server answers for \(domains.count) domains"
             }
+        }
+    }
+
+    /// What each store can do, tried: in a bucket with an object that goes again.
+    mutating func checkStores(of clients: [Client]) async {
+        var seen: Set<StoreName> = []
+        for settings in clients.flatMap({ composition.fleet.stores(of: $0) }) where seen.insert(settings.name).inserted
+        {
+            do {
+                let found = try await Composition.openStore(settings).capabilities()
+                answer.add("store \(settings.name)", .ok, found.words)
+                if found.expires == true {
+                    throw UsageError(
+                        "a lifecycle rule of store \(settings.name) removes objects by their age",
+                        advice: "Switch the rule off: drp alone removes what nobody needs.", code: .storeUnsupported)
+                }
+            } catch { answer.fail("store \(settings.name)", error) }
         }
     }
 
@@ -170,5 +188,14 @@ struct CheckAnswer: Answer {
             let advice = row.advice.map { "\n" + String(repeating: " ", count: 33) + "next: \($0)" } ?? ""
             return "\(state)  \(name)\(Text.safe(row.text))\(code)\(advice)"
         }.joined(separator: "\n")
+    }
+}
+
+extension StoreCapabilities {
+    fileprivate var words: String {
+        [
+            createsOnly ? "refuses a second writer" : "lets a second writer replace: claims keep writers apart",
+            keepsVersions ? "keeps versions" : "keeps no versions", locks ? "locks objects" : "has no locks",
+        ].joined(separator: ", ")
     }
 }

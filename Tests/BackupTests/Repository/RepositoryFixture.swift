@@ -30,13 +30,14 @@ struct RepositoryFixture {
 
     /// One backup of these chunks as collection `shop.orders`.
     @discardableResult
-    func backUp(_ chunks: [Chunk], to other: (any ObjectStore)? = nil) async throws -> Manifest {
+    func backUp(_ chunks: [Chunk], to other: (any ObjectStore)? = nil, at began: Date = created) async throws
+        -> Manifest
+    {
         let target = other == nil ? repository : try await Repository(store: other!, keys: keys)
         let writer = try await target.begin()
         let ids = try await OwnThread.run("test") { try chunks.map { try writer.store($0) } }
         return try await writer.commit(
-            mongo: Self.mongo(ids, chunks), redis: nil, started: Self.created, finished: Self.created + 2.5,
-            instant: Self.created + 1)
+            mongo: Self.mongo(ids, chunks), redis: nil, started: began, finished: began + 2.5, instant: began + 1)
     }
 
     func verify(readData: Bool = true) async throws -> VerifyReport {

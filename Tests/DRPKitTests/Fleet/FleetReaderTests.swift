@@ -42,8 +42,47 @@ import Testing
         let parts = try #require(fleet).inactiveParts()
         #expect(
             parts.starts(with: ["sites.par-dc3.bastion", "sites.par-dc3.hosts", "sites.par-dc3.frontends.runtime"]))
-        #expect(parts.contains("stores.paris.s3") && parts.contains("policies.standard.lock"))
+        #expect(parts.contains("stores.blue.azure") && parts.contains("policies.standard.lock"))
         #expect(parts.contains("clients.acme.hours") && parts.last == "notices")
+    }
+
+    private static let secrets = "access: {file: a}, secret: {env: S}"
+
+    @Test(
+        "providers of buckets differ in data alone",
+        arguments: [
+            ("provider: aws, region: eu-west-3", "https://s3.eu-west-3.amazonaws.com", StoreSettings.Addressing.host),
+            ("provider: scaleway, region: fr-par", "https://s3.fr-par.scw.cloud", .host),
+            ("provider: ovh, region: gra", "https://s3.gra.io.cloud.ovh.net", .host),
+            (
+                "provider: ceph, region: default, endpoint: \"https://s3.example:8443\"", "https://s3.example:8443",
+                .path
+            ),
+            ("region: x, endpoint: \"http://10.0.0.1:9000\", addressing: host", "http://10.0.0.1:9000", .host),
+        ])
+    func readsBuckets(text: String, endpoint: String, addressing: StoreSettings.Addressing) throws {
+        let fleet = try FleetFolder().load(
+            FleetText.dull("folder: /srv/drp", "s3: {bucket: backups, \(text), \(Self.secrets)}"))
+        guard case .s3(let s3) = fleet.stores[0].kind else {
+            Issue.record("no bucket")
+            return
+        }
+        #expect(s3.endpoint == endpoint && s3.addressing == addressing && s3.bucket == "backups")
+    }
+
+    @Test(
+        "a bucket, a region or an endpoint that would break an address or a signature is refused",
+        arguments: [
+            "bucket: Ab, provider: ovh, region: gra", "bucket: \"a/b\", provider: ovh, region: gra",
+            "bucket: backups, provider: ovh, region: \"gra.evil/\"", "bucket: backups, region: x",
+            "bucket: backups, region: x, endpoint: \"https://u:p@host\"",
+            "bucket: backups, region: x, endpoint: \"https://host/path\"",
+            "bucket: backups, provider: azure, region: x",
+        ])
+    func refusesBuckets(text: String) throws {
+        let problems = try FleetFolder().problems(
+            FleetText.dull("folder: /srv/drp", "s3: {\(text), \(Self.secrets)}"))
+        #expect(!problems.isEmpty)
     }
 
     private func writeExample() throws -> String {

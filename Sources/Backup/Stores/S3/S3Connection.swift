@@ -147,7 +147,7 @@ final class S3Connection: Sendable {
                     "it sends us to another address, where nothing goes with our signature: check endpoint and region"
                         + (region.map { "; the bucket is in \($0)" } ?? "")))
         case 401, 403: return .failed(failure(.denied))
-        case 404: return .failed(failure(.unreachable, "a 404 that no S3 server sends"))
+        case 404: return .failed(failure(.unreachable, code.isEmpty ? "a 404 that no S3 server sends" : nil))
         case 408, 409, 429, 500...599: return .again(failure(.unreachable), after: retryAfter(response))
         // A 200 with an error inside, of a code that nobody knows.
         case 200..<300: return .again(failure(.unreachable), after: nil)

@@ -1,0 +1,82 @@
+import DRPKit
+import Foundation
+import Testing
+
+/// The real binary and a bucket of a real Ceph gateway.
+@Suite("Backups in a bucket", .serialized, .needsServices)
+struct ObjectStorageTests {
+    private static let environment = ProcessInfo.processInfo.environment
+
+    /// Puts the world's store into a bucket that keeps versions and locks, reached by TLS.
+    private func moveToBucket(_ world: DemoWorld) async throws -> String {
+        let bucket = "drp-\(UUID().uuidString.lowercased())"
+        func setting(_ name: String) throws -> String { try #require(Self.environment[name], "\(name) is not set") }
+        let (access, secret) = (try setting("DRP_TEST_S3_ACCESS"), try setting("DRP_TEST_S3_SECRET"))
+        let made = try await world.shell([
+            DemoWorld.python, DemoWorld.root + "/script/lib/make_bucket.py", try setting("DRP_TEST_S3"), access, secret,
+            bucket,
+            "--locks",
+        ])
+        try #require(made.status == 0, "\(made.stderr)")
+        try world.editFleet(
+            "folder: \(world.store)",
+            """
+            s3: {provider: ceph, endpoint: "\(try setting("DRP_TEST_S3_TLS"))", bucket: \(bucket), region: default, \
+            ca: \(try setting("DRP_TEST_S3_CA")), access: {file: \(access)}, secret: {file: \(secret)}}
+            """)
+        return bucket
+    }
+
+    @Test("keys, two backups, verification, prune and a restore go to and from the bucket; no secret is shown")
+    func wholeWay() async throws {
+        var options = DemoWorld.Options()
+        (options.hasAPI, options.hasDNS) = (false, false)
+        try await DemoWorld.run(options) { world in
+            _ = try await moveToBucket(world)
+            // A client whose repository begins in the bucket.
+            try FileManager.default.removeItem(atPath: "\(world.state)/keys")
+            let keys = try await world.drp("keys", "init", "acme")
+            #expect(keys.status == 0, "\(keys.stderr)")
+            for _ in 0..<2 {
+                let backup = try await world.drp("backup", "run", "acme", "--json")
+                #expect(backup.status == 0, "\(backup.stderr)")
+                try await world.change()
+            }
+            let check = try await world.drp("check", "acme")
+            #expect(check.stdout.contains("keeps versions, locks objects"), "\(check.stdout) \(check.stderr)")
+            let verify = try await world.drp("backup", "verify", "acme", "--read-data", "--identity", world.identity)
+            #expect(verify.status == 0, "\(verify.stdout) \(verify.stderr)")
+            let list = try await world.drp("backup", "list", "acme", "--json")
+            #expect(list.stdout.components(separatedBy: "\"number\"").count - 1 == 2, "\(list.stdout)")
+            let prune = try await world.drp("prune", "plan", "acme")
+            #expect(prune.status == 0, "\(prune.stdout) \(prune.stderr)")
+            let target = try await world.makeTarget("new")
+            let restore = try await world.drp(
+                "restore", "run", "acme", "--target", target, "--identity", world.identity)
+            #expect(restore.status == 0 && restore.stdout.contains("equal: "), "\(restore.stdout) \(restore.stderr)")
+            let secret = try String(
+                contentsOfFile: try #require(Self.environment["DRP_TEST_S3_SECRET"]), encoding: .utf8)
+            for ended in [keys, check, verify, list, prune, restore] {
+                #expect(!(ended.stdout + ended.stderr).contains(secret.trimmingCharacters(in: .whitespacesAndNewlines)))
+            }
+        }
+    }
+
+    @Test("wrong credentials and a bucket that is not there end with the name of the store, and nothing is lost")
+    func refused() async throws {
+        var options = DemoWorld.Options()
+        (options.hasAPI, options.hasDNS) = (false, false)
+        try await DemoWorld.run(options) { world in
+            let bucket = try await moveToBucket(world)
+            let access = try #require(Self.environment["DRP_TEST_S3_ACCESS"])
+            let other = try #require(Self.environment["DRP_TEST_S3_OTHER_ACCESS"])
+            try world.editFleet("access: {file: \(access)}", "access: {file: \(other)}")
+            let denied = try await world.drp("backup", "run", "acme")
+            #expect(denied.status == 10 && denied.stderr.contains("vault"), "\(denied.stderr)")
+            try world.editFleet("access: {file: \(other)}", "access: {file: \(access)}")
+            try world.editFleet("bucket: \(bucket)", "bucket: drp-there-is-none")
+            let missing = try await world.drp("backup", "run", "acme")
+            #expect(missing.status == 13 && missing.stderr.contains("no bucket drp-there-is-none"), "\(missing.stderr)")
+        }
+    }
+}
