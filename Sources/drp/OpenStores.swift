@@ -4,9 +4,11 @@ internal import Synchronization
 
 /// The stores of this process, each made once: connections and what was learned of a store serve all clients.
 final class OpenStores: Sendable {
+    /// Made with the first bucket: it takes a thread and file handles.
+    private static let http = CurlClient()
+
     private let clock: any WallClock
     private let resolver: SecretResolver
-    private let http = CurlClient()
     private let known = Mutex<[StoreSettings: any ObjectStore]>([:])
 
     init(clock: any WallClock, resolver: SecretResolver) {
@@ -28,7 +30,7 @@ final class OpenStores: Sendable {
             return S3Store(
                 S3Settings(
                     endpoint: s3.endpoint, bucket: s3.bucket, region: s3.region, usesPaths: s3.addressing == .path,
-                    caFile: s3.ca), http: http, clock: clock,
+                    caFile: s3.ca), http: Self.http, clock: clock,
                 credentials: { [resolver] in
                     let access = try await resolver.resolve(s3.access)
                     var token: Secret?

@@ -7,7 +7,7 @@ import Testing
 
 /// Every request of a small backup, prune and restore is failed in turn, in every way, until a run passes untouched. Faults
 /// are made where the program hands requests over; the gateway behind them is real.
-@Suite("Faults of an S3 store", .enabled(if: S3Bucket.endpoint != nil, "start with script/test"))
+@Suite("Faults of an S3 store", .serialized, .enabled(if: S3Bucket.endpoint != nil, "start with script/test"))
 struct S3FaultServiceTests {
     private struct Count {
         var requests = 0
@@ -20,7 +20,7 @@ struct S3FaultServiceTests {
     }
 
     /// One of many in CI, all of them in the campaign.
-    private static let step = S3Bucket.environment["DRP_CAMPAIGN"] == "1" ? 1 : 4
+    private static let step = S3Bucket.environment["DRP_CAMPAIGN"] == "1" ? 1 : 6
 
     @Test("backup: it is there and whole, or it failed by name; older ones are whole", arguments: HTTPFault.allCases)
     func backup(_ fault: HTTPFault) async throws {

@@ -7,7 +7,7 @@ import Testing
 @testable import Backup
 
 /// Against a real Ceph gateway. Each test has a bucket of its own.
-@Suite("S3 store at a Ceph gateway", .enabled(if: S3Bucket.endpoint != nil, "start with script/test"))
+@Suite("S3 store at a Ceph gateway", .serialized, .enabled(if: S3Bucket.endpoint != nil, "start with script/test"))
 struct S3StoreServiceTests {
     @Test("a bucket does what every store does", arguments: [false, true])
     func conformance(locks: Bool) async throws {
