@@ -154,7 +154,7 @@ package struct FolderStore: ObjectStore {
         switch error.reason {
         case .denied, .full, .unreachable:
             error.cause.map { $0.contains(root) ? $0 : "\($0), in folder \(root)" } ?? "in folder \(root)"
-        case .missing, .alreadyThere, .damaged, .unsupported, .skewed: error.cause
+        case .missing, .alreadyThere, .damaged, .unsupported, .skewed, .claimed: error.cause
         }
     }
 

@@ -139,7 +139,7 @@ package struct StoredObject: Sendable, Hashable {
 /// What a store could not do.
 package struct StoreError: DRPError, Equatable {
     package enum Reason: Sendable, Equatable {
-        case missing, alreadyThere, denied, full, damaged, unreachable, unsupported, skewed
+        case missing, alreadyThere, denied, full, damaged, unreachable, unsupported, skewed, claimed
     }
 
     package var reason: Reason
@@ -163,6 +163,7 @@ package struct StoreError: DRPError, Equatable {
         case .unreachable: .storeUnreachable
         case .unsupported: .storeUnsupported
         case .skewed: .clocksDiffer
+        case .claimed: .busy
         }
     }
 
@@ -176,6 +177,7 @@ package struct StoreError: DRPError, Equatable {
             case .full: "no space is left in the store for \(subject)"
             case .damaged: "\(subject) is damaged"
             case .unreachable: "the store could not be reached for \(subject)"
+            case .claimed: "another writer is at \(subject)"
             case .skewed: "the store refuses what is asked for \(subject), since clocks differ"
             case .unsupported: "the store cannot do this for \(subject)"
             }

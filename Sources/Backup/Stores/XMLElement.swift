@@ -66,16 +66,4 @@ enum HTTPDate {
         let fraction = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
         return (try? plain.parse(text)) ?? (try? fraction.parse(text))  // either form
     }
-
-    /// `Wed, 25 Nov 2026 22:53:50 GMT`.
-    static func text(_ instant: Date) -> String {
-        let iso = instant.formatted(.iso8601)
-        let parts = iso.split(whereSeparator: { "-T:Z".contains($0) })
-        // 1970-01-01 was a Thursday.
-        let days = Int((instant.timeIntervalSince1970 / 86_400).rounded(.down))
-        let week = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
-        let name = week[((days % 7) + 7) % 7]
-        let month = months[(Int(parts[1]) ?? 1) - 1]
-        return "\(name), \(parts[2]) \(month) \(parts[0]) \(parts[3]):\(parts[4]):\(parts[5]) GMT"
-    }
 }

@@ -15,7 +15,8 @@ struct S3Claim {
     let connection: S3Connection
     let store: S3Store
 
-    /// - Throws: `.alreadyThere` if the object is there, or another writer is at it.
+    /// - Throws: `.alreadyThere` if the object is there; `.claimed` if another writer is at it: nobody knows then whether it
+    ///   will be.
     func holding(
         _ key: ObjectKey, _ put: (Date) async throws(StoreError) -> Void
     ) async throws(StoreError) {
@@ -29,14 +30,15 @@ struct S3Claim {
                     continue
                 }
                 guard now.timeIntervalSince(written) > Self.lasts else {
-                    throw StoreError(.alreadyThere, key, cause: "another writer is at it")
+                    throw StoreError(.claimed, key)
                 }
                 _ = try await store.delete(other.key)
             }
             if try await store.size(key) != nil { throw StoreError(.alreadyThere, key) }
             try await put(signed)
         } catch {
-            _ = try await store.delete(mine)
+            // A put without an answer may still arrive: until it cannot any more, the claim keeps others away.
+            if error.reason != .unreachable { _ = try await store.delete(mine) }
             throw error
         }
         _ = try await store.delete(mine)
