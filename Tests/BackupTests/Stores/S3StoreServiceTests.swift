@@ -97,6 +97,8 @@ struct S3StoreServiceTests {
         #expect(
             try await locking.store().capabilities()
                 == StoreCapabilities(createsOnly: false, keepsVersions: true, locks: true, expires: false))
+        // What was tried leaves nothing, not even an older version.
+        #expect(try await locking.hand.versions(prefix: "").isEmpty)
         let key = try #require(ObjectKey("a/b"))
         try await locking.store().put(key, [1], .createOnly)
         let error = await #expect(throws: StoreError.self) { try await locking.store().put(key, [2], .createOnly) }
@@ -156,6 +158,15 @@ struct S3StoreServiceTests {
             http: counter, credentials: { S3Credentials(access: "NOBODY", secret: Secret("nothing")) })
         let error = await #expect(throws: StoreError.self) { try await refused.read(key) }
         #expect(error?.reason == .denied && counter.requests == 1)
+    }
+
+    @Test("an error behind a 200 is no object: what is read and hashed is what was stored")
+    func errorInside() async throws {
+        let bucket = try await S3Bucket()
+        let key = try #require(ObjectKey("a/b"))
+        try await bucket.store().put(key, [1, 2], .createOnly)
+        let store = bucket.store(http: FaultyHTTP(bucket.http, .errorInside, at: 1))
+        #expect(try await store.read(key) == [1, 2])
     }
 
     @Test("a locked object cannot go, is out of sight, and its date is told; an attacker with the key cannot either")

@@ -109,8 +109,8 @@ final class S3Connection: Sendable {
     // MARK: - Answers
 
     private func judge(_ response: HTTPResponse, _ method: HTTPRequest.Method, _ key: ObjectKey?) -> Verdict {
-        // The answer of a GET of an object is data; all others are short, and an error may hide behind a 200.
-        let isData = method == .get && key != nil && response.status < 300
+        // An error may hide behind a 200. No object of ours begins as XML does.
+        let isData = method == .get && key != nil && response.status < 300 && response.body.first != UInt8(ascii: "<")
         let error = isData ? nil : S3Fault(response.body)
         if (200..<300).contains(response.status) && error == nil { return .done(response) }
         let code = error?.code ?? ""

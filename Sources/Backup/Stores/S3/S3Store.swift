@@ -35,24 +35,19 @@ package struct S3Store: ObjectStore {
             headers.append(
                 .init(name: "x-amz-object-lock-retain-until-date", value: lock.until.formatted(.iso8601)))
         }
-        if rule != .replace { headers.append(.init(name: "if-none-match", value: "*")) }
         let body = StoredBody(count: bytes.count, md5: Hex.encode(md5))
         // A pack's name is its SHA-256; of a wrong one the server would say so.
         let payload = ContentHash(hex: key.name) ?? ContentHash(hashing: bytes)
-        do {
-            if rule == .replace {
-                try await put(key, bytes, headers, payload, body)
-            } else if try await traits.createsOnly() {
-                try await put(key, bytes, headers, payload, body)
-            } else {
-                let plain = headers.filter { $0.name != "if-none-match" }
-                try await S3Claim(connection: connection, store: self).holding(key) { date throws(StoreError) in
-                    try await put(key, bytes, plain, payload, body, date: date)
+        if rule != .replace {
+            guard try await traits.createsOnly() else {
+                return try await S3Claim(connection: connection, store: self).holding(key) {
+                    [headers] date throws(StoreError) in
+                    try await put(key, bytes, headers, payload, body, date: date)
                 }
             }
-        } catch {
-            throw StoreError(error.reason, error.key ?? key, cause: error.cause)
+            headers.append(.init(name: "if-none-match", value: "*"))
         }
+        try await put(key, bytes, headers, payload, body)
     }
 
     private func put(
@@ -93,31 +88,7 @@ package struct S3Store: ObjectStore {
 
     @discardableResult
     package func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion {
-        guard try await traits.keepsVersions() else {
-            try await deletePlain(key)
-            return .gone
-        }
-        var isLocked = false
-        var until: Date?
-        for version in try await versions(prefix: key.text) where version.key == key {
-            do {
-                _ = try await connection.send(.delete, key, [("versionId", version.id)])
-            } catch {
-                guard error.reason == .denied, !version.isMarker else { throw error }
-                guard let locked = try await retention(key, version: version.id) else { throw error }
-                isLocked = true
-                until = max(until ?? locked, locked)
-            }
-        }
-        guard isLocked else { return .gone }
-        try await deletePlain(key)
-        return .locked(until: until)
-    }
-
-    private func deletePlain(_ key: ObjectKey) async throws(StoreError) {
-        do { _ = try await connection.send(.delete, key) } catch {
-            guard error.reason == .missing else { throw error }
-        }
+        try await connection.delete(key, keepsVersions: try await traits.keepsVersions())
     }
 
     // MARK: - Reading
@@ -244,52 +215,11 @@ package struct S3Store: ObjectStore {
     }
 
     package func lockedUntil(_ key: ObjectKey) async throws(StoreError) -> Date? {
-        let head = try await connection.send(.head, key)
-        return head.header("x-amz-object-lock-retain-until-date").flatMap { HTTPDate.iso($0) }
+        try await connection.lockedUntil(key)
     }
 
-    private func retention(_ key: ObjectKey, version: String) async throws(StoreError) -> Date? {
-        let head = try await connection.send(.head, key, [("versionId", version)])
-        return head.header("x-amz-object-lock-retain-until-date").flatMap { HTTPDate.iso($0) }
-    }
-
-    /// One version of an object, or the mark of its deletion.
-    struct Version: Sendable {
-        var key: ObjectKey
-        var id: String
-        var size: Int64
-        var written: Date
-        var isMarker: Bool
-    }
-
-    /// All versions of all objects whose names begin so, newest first for each.
-    func versions(prefix: String) async throws(StoreError) -> [Version] {
-        var found: [Version] = []
-        var marker: S3Connection.Query = []
-        repeat {
-            let response = try await connection.send(.get, nil, [("versions", ""), ("prefix", prefix)] + marker)
-            guard let page = XMLElement.parse(response.body), page.name == "ListVersionsResult" else {
-                throw StoreError(.unreachable, nil, cause: "its list of versions is no list")
-            }
-            for item in page.children where item.name == "Version" || item.name == "DeleteMarker" {
-                guard let key = item.text("Key").flatMap({ ObjectKey($0) }), let id = item.text("VersionId"),
-                    let written = item.text("LastModified").flatMap({ HTTPDate.iso($0) })
-                else { continue }
-                found.append(
-                    Version(
-                        key: key, id: id, size: item.text("Size").flatMap { Int64($0) } ?? 0, written: written,
-                        isMarker: item.name == "DeleteMarker"))
-            }
-            let next = page.text("IsTruncated") == "true" ? page.text("NextKeyMarker") : nil
-            let query = next.map {
-                [("key-marker", $0), ("version-id-marker", page.text("NextVersionIdMarker") ?? "")]
-            }
-            guard page.text("IsTruncated") != "true" || (query != nil && query?.map(\.1) != marker.map(\.1)) else {
-                throw StoreError(.unreachable, nil, cause: "its list of versions breaks off")
-            }
-            marker = query ?? []
-        } while !marker.isEmpty
-        return found
+    func versions(prefix: String) async throws(StoreError) -> [S3Version] {
+        try await connection.versions(prefix: prefix)
     }
 
     package func view(at time: Date) async throws(StoreError) -> any ObjectStore {

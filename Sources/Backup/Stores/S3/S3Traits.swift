@@ -24,7 +24,8 @@ final class S3Traits: Sendable {
             guard error.reason == .unsupported || error.reason == .alreadyThere else { throw error }
             answer = error.reason == .alreadyThere
         }
-        try await remove(key)
+        // A bucket that locks everything keeps it: empty, and out of sight.
+        _ = try await connection.delete(key, keepsVersions: try await keepsVersions())
         let result = answer
         known.withLock { $0.createsOnly = result }
         return result
@@ -74,17 +75,6 @@ final class S3Traits: Sendable {
             if error.cause?.contains("NoSuchLifecycleConfiguration") == true { return false }
             guard error.reason == .unsupported || error.reason == .denied else { throw error }
             return nil
-        }
-    }
-
-    /// With its versions, as far as they go.
-    private func remove(_ key: ObjectKey) async throws(StoreError) {
-        let head = try await connection.send(.head, key)
-        let version = head.header("x-amz-version-id").map { [("versionId", $0)] } ?? []
-        do { _ = try await connection.send(.delete, key, version) } catch {
-            // A bucket that locks everything keeps it: empty, and out of sight.
-            guard error.reason == .denied, !version.isEmpty else { throw error }
-            _ = try await connection.send(.delete, key)
         }
     }
 }

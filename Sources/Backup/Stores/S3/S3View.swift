@@ -9,7 +9,7 @@ struct S3View: ObjectStore {
 
     /// Versions by folder at the root, listed once.
     private final class ViewCache: Sendable {
-        let folders = Mutex<[String: [ObjectKey: S3Store.Version]]>([:])
+        let folders = Mutex<[String: [ObjectKey: S3Version]]>([:])
     }
 
     init(store: S3Store, time: Date) {
@@ -47,12 +47,12 @@ struct S3View: ObjectStore {
         StoreError(.unsupported, key, cause: "this is the past, which can be read alone")
     }
 
-    private func version(_ key: ObjectKey) async throws(StoreError) -> S3Store.Version {
+    private func version(_ key: ObjectKey) async throws(StoreError) -> S3Version {
         guard let version = try await versions(of: key)[key] else { throw StoreError(.missing, key) }
         return version
     }
 
-    private func versions(of key: ObjectKey) async throws(StoreError) -> [ObjectKey: S3Store.Version] {
+    private func versions(of key: ObjectKey) async throws(StoreError) -> [ObjectKey: S3Version] {
         let folder = key.parts[0]
         if let known = cache.folders.withLock({ $0[folder] }) { return known }
         let found = current(try await store.versions(prefix: folder + "/"))
@@ -60,8 +60,8 @@ struct S3View: ObjectStore {
         return found
     }
 
-    private func current(_ versions: [S3Store.Version]) -> [ObjectKey: S3Store.Version] {
-        var newest: [ObjectKey: S3Store.Version] = [:]
+    private func current(_ versions: [S3Version]) -> [ObjectKey: S3Version] {
+        var newest: [ObjectKey: S3Version] = [:]
         for version in versions where version.written <= time {
             // Of two in one second the first that is listed is the newer.
             if let known = newest[version.key], known.written >= version.written { continue }
