@@ -63,6 +63,8 @@ struct ChunkCatalog: Sendable {
                 }
             } catch let error as RepositoryError {
                 catalog.unusable[object.key] = error
+            } catch let error as StoreError where error.reason == .missing {
+                // A prune has replaced it meanwhile: the trailers of its packs tell.
             }
         }
         for (name, size) in uncovered.sorted(by: { $0.key < $1.key }) {
@@ -71,6 +73,8 @@ struct ChunkCatalog: Sendable {
                     try await repository.storedPack(name, size: size), isMarked: marked.contains(name))
             } catch let error as RepositoryError {
                 catalog.unusable[repository.layout.pack(name)] = error
+            } catch let error as StoreError where error.reason == .missing {
+                // A prune has removed it meanwhile: no backup that is kept needs it.
             }
         }
         return catalog

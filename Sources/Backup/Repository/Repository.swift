@@ -52,6 +52,8 @@ package struct Repository: Sendable {
                 list.backups.append(BackupSummary(manifest))
             } catch let error as RepositoryError where error.reason != .missing {
                 list.unreadable[number] = error
+            } catch let error as StoreError where error.reason == .missing {
+                // A prune has removed it meanwhile.
             }
         }
         return list

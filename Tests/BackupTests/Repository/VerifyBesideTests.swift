@@ -35,6 +35,35 @@ import Testing
         #expect(moments > 20)
     }
 
+    @Test("a list and a restore of the newest backup go well at any moment of a prune that deletes")
+    func restoreBeside() async throws {
+        let world = try await PruneFixture()
+        // Indexes of packs that go, of packs that stay, and packs without any.
+        for own in UInt64(2)...6 { try await world.backUp(1, own) }
+        for key in world.keys("indexes").prefix(2) { world.store[key] = nil }
+        _ = try await world.prune()
+        world.pass(25)
+        var moments = 0
+        for moment in 1... {
+            let copy = world.copy()
+            let store = SharedStore(copy.store, moment: moment) { _ = try await copy.prune() }
+            let repository = try await Repository(store: store, keys: copy.fixture.keys)
+            let list = try await repository.backups()
+            #expect(list.unreadable.isEmpty && list.backups.map(\.number).suffix(2) == [4, 5], "before call \(moment)")
+            let manifest = try #require(try await repository.latest())
+            let reader = try await repository.reader([copy.fixture.root])
+            let segments = try #require(manifest.mongo).collections[0].segments
+            let read = try await OwnThread.run("test") {
+                try segments.map { try reader.records($0, kind: .documents).bytes.count }
+            }
+            #expect(read == [800, 800], "before call \(moment)")
+            guard store.isReached else { break }
+            moments += 1
+        }
+        print("list and restore: \(moments) moments of a prune")
+        #expect(moments > 10)
+    }
+
     @Test("what is damaged is told all the same, once, while a prune deletes beside")
     func damaged() async throws {
         let world = try await PruneFixture()
