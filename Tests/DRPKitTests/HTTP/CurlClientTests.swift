@@ -64,7 +64,7 @@ struct CurlClientTests {
 
     @Test("no answer within the deadline is late")
     func late() async throws {
-        let server = try OneAnswerServer("")
+        let server = try OneAnswerServer(nil)
         // Bound and listening, but nobody accepts.
         var request = HTTPRequest(url: "http://127.0.0.1:\(server.port)/")
         request.deadline = .milliseconds(100)
@@ -86,10 +86,11 @@ struct CurlClientTests {
 private struct OneAnswerServer: Sendable {
     let port: Int
     private let listener: Int32
-    private let answer: String
+    private let received: BoundedQueue<String>
 
-    init(_ answer: String) throws {
-        self.answer = answer
+    /// - Parameter answer: nil for a server that listens and takes nobody.
+    init(_ answer: String?) throws {
+        received = BoundedQueue(capacity: 1)
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var place = sockaddr_in()
         place.sin_family = sa_family_t(AF_INET)
@@ -103,28 +104,34 @@ private struct OneAnswerServer: Sendable {
         }
         try #require(result == 0)
         port = Int(UInt16(bigEndian: place.sin_port))
+        guard let answer else { return }
+        // At once, and not when the cooperative pool has room: other tests may hold it for seconds.
+        Thread { [received] in
+            do { try received.push(Self.serve(descriptor, answer)) } catch { received.fail(error) }
+        }.start()
     }
 
     /// - Returns: What the client sent.
     func serve() async throws -> String {
-        let (listener, answer) = (listener, answer)
-        return try await OwnThread.run("server") {
-            let connection = accept(listener, nil, nil)
-            defer {
-                close(connection)
-                close(listener)
-            }
-            var received: [UInt8] = []
-            var part = [UInt8](repeating: 0, count: 4096)
-            while !received.suffix(4).elementsEqual("\r\n\r\n".utf8) {
-                let count = read(connection, &part, part.count)
-                guard count > 0 else { break }
-                received += part[..<count]
-            }
-            let bytes = Array(answer.utf8)
-            send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL))
-            return String(decoding: received, as: UTF8.self)
+        try await OwnThread.run("server") { [received] in try received.pop() ?? "" }
+    }
+
+    private static func serve(_ listener: Int32, _ answer: String) -> String {
+        let connection = accept(listener, nil, nil)
+        defer {
+            close(connection)
+            close(listener)
         }
+        var received: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 4096)
+        while !received.suffix(4).elementsEqual("\r\n\r\n".utf8) {
+            let count = read(connection, &part, part.count)
+            guard count > 0 else { break }
+            received += part[..<count]
+        }
+        let bytes = Array(answer.utf8)
+        send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+        return String(decoding: received, as: UTF8.self)
     }
 
     func stop() { close(listener) }
