@@ -33,7 +33,6 @@ struct Serve: AsyncParsableCommand {
         if !common.verbose { logger.logLevel = .info }
         let (quiet, parallel) = (logger, parallel)
         try await composition.journal.holding("serve") { _ in
-            try await composition.backupJob.settleAbandoned()
             try await Self.serve(composition, limit: parallel, quiet)
         }
     }
@@ -50,8 +49,21 @@ struct Serve: AsyncParsableCommand {
             clock: composition.clock, limit: limit, logger: logger)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: [.init(service: service)], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+                services: [.init(service: Server(backups: composition.backupJob, scheduler: service))],
+                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         try await group.run()
+    }
+}
+
+/// Takes up what a killed process left, then follows the schedules. Both under the group: from its first step on, SIGTERM is
+/// an orderly end.
+private struct Server: Service {
+    let backups: BackupJob
+    let scheduler: SchedulerService
+
+    func run() async throws {
+        try await backups.settleAbandoned()
+        try await scheduler.run()
     }
 }
 
