@@ -1,6 +1,5 @@
 package import DRPKit
 internal import Foundation
-internal import Synchronization
 
 /// How far the work on one service has come; `total` is 0 where the server did not tell.
 package struct ServiceProgress: Sendable, Hashable {
@@ -71,6 +70,8 @@ package struct BackupJob: Sendable {
         }
     }
 
+    private var sync: StoreSync { StoreSync(fleet: fleet, journal: journal, open: open) }
+
     private var catalog: CatalogRebuild { CatalogRebuild(fleet: fleet, journal: journal, open: open) }
 
     private func capture(
@@ -84,42 +85,83 @@ package struct BackupJob: Sendable {
             let id = try await journal.beginBackup(client: client.id, store: store.name, started: started)
             entries.append((store.name, id))
         }
-        let fanOut = FanOut()
+        let targets = BackupTargets()
+        let backup: Committed
         do {
             let databases = try await ClientDatabases(place.services, side: .source, resolver: resolver)
-            for settings in fleet.stores(of: client) { await begin(settings, keys, lease, fanOut) }
-            try fanOut.requireOne()
-            let (mongo, redis) = try await withHeartbeat(by: clock, beat: { await fanOut.beat() }) {
-                try await read(databases, client.id, fanOut, progress)
-            }
-            let instants = [mongo.map { Date(timeIntervalSince1970: Double($0.clusterSeconds)) }, redis?.instant]
-            let instant = instants.compactMap { $0 }.min() ?? started
-            for target in fanOut.living {
-                await fanOut.settle(target.store) {
-                    try await target.writer.commit(
-                        mongo: mongo, redis: redis, started: started, finished: clock.now, instant: instant,
-                        fence: { try await journal.beat(lease) })
+            await open(fleet.stores(of: client), keys, targets)
+            try targets.requireOne()
+            let known = try await journal.newestBackup(client: client.id, repository: keys.client)
+            let start = try await targets.begin(
+                holder: lease, known: known.map { KnownBackup(number: $0.number, hash: $0.hash) })
+            do {
+                backup = try await withHeartbeat(by: clock, beat: { try await targets.beat(lease, number: start.number) })
+                {
+                    try await sync.catchUp(targets, client.id, keys)
+                    let writer = try await BackupWriter.make(targets, start, holder: lease)
+                    let (mongo, redis) = try await read(databases, client.id, writer, progress)
+                    return try await commit(writer, mongo, redis, started, lease)
                 }
+            } catch {
+                await targets.end(lease, number: start.number)
+                throw error
             }
             Failpoint.hit("backup.committed")
-            try fanOut.requireOne()
         } catch {
-            try await fail(entries, fanOut, error, lease)
+            try await fail(entries, targets, error, lease)
             throw error
         }
-        return try await record(entries, fanOut, lease)
+        let results = try await record(entries, targets, backup, lease)
+        try await recordCopies(client.id, backup, results)
+        return results
+    }
+
+    private struct Committed: Sendable {
+        var manifest: Manifest
+        var hash: ContentHash?
+    }
+
+    private func commit(
+        _ writer: BackupWriter, _ mongo: MongoManifest?, _ redis: RedisManifest?, _ started: Date, _ lease: LeaseEntry
+    ) async throws -> Committed {
+        let instants = [mongo.map { Date(timeIntervalSince1970: Double($0.clusterSeconds)) }, redis?.instant]
+        let manifest = try await writer.commit(
+            mongo: mongo, redis: redis, started: started, finished: clock.now,
+            instant: instants.compactMap { $0 }.min() ?? started, fence: { try await journal.beat(lease) })
+        return Committed(manifest: manifest, hash: writer.manifestHash)
+    }
+
+    /// All stores at once; in the order of the policy.
+    private func open(_ stores: [StoreSettings], _ keys: WriterKeys, _ targets: BackupTargets) async {
+        await withTaskGroup(of: (Int, Result<Repository, any Error>).self) { group in
+            for (index, settings) in stores.enumerated() {
+                group.addTask {
+                    do {
+                        return (index, .success(try await Repository(store: try await open(settings), keys: keys)))
+                    } catch { return (index, .failure(error)) }
+                }
+            }
+            var opened: [Int: Result<Repository, any Error>] = [:]
+            for await (index, result) in group { opened[index] = result }
+            for (index, settings) in stores.enumerated() {
+                switch opened[index] {
+                case .success(let repository): targets.add(settings.name, repository)
+                case .failure(let error): targets.fail(settings.name, error)
+                case nil: preconditionFailure("store \(settings.name) was not opened")
+                }
+            }
+        }
     }
 
     /// Also when this task is cancelled: hence the task of its own.
     private func fail(
-        _ entries: [(store: StoreName, id: Int64)], _ fanOut: FanOut, _ error: any Error, _ lease: LeaseEntry
+        _ entries: [(store: StoreName, id: Int64)], _ targets: BackupTargets, _ error: any Error, _ lease: LeaseEntry
     ) async throws {
         try await Task {
-            await fanOut.abort()
             for entry in entries {
                 do {
                     try await journal.failBackup(
-                        entry.id, fanOut.failure(of: entry.store) ?? error, holding: lease)
+                        entry.id, targets.failure(of: entry.store) ?? error, holding: lease)
                 } catch let error as JournalError where error.reason == .leaseLost {
                     // Whoever took over has closed it.
                 }
@@ -127,14 +169,23 @@ package struct BackupJob: Sendable {
         }.value
     }
 
-    private func begin(
-        _ settings: StoreSettings, _ keys: WriterKeys, _ lease: LeaseEntry, _ fanOut: FanOut
-    ) async {
-        do {
-            let repository = try await Repository(store: try await open(settings), keys: keys)
-            fanOut.add(settings.name, try await repository.begin(holder: lease))
-        } catch {
-            fanOut.fail(settings.name, error)
+    /// A backup that not all stores have is partial, until `StoreSync` has brought it to the others.
+    private func recordCopies(_ client: ClientID, _ backup: Committed, _ results: [StoredBackup]) async throws {
+        guard results.count > 1 else { return }
+        let (repository, number) = (backup.manifest.client, backup.manifest.number)
+        var stores: [StoreName] = []
+        var lacking: [(store: StoreName, why: any Error)] = []
+        for result in results {
+            switch result.outcome {
+            case .success: stores.append(result.store)
+            case .failure(let error): lacking.append((result.store, error))
+            }
+        }
+        if lacking.isEmpty {
+            try await journal.recordComplete(client: client, repository: repository, number: number, stores: stores)
+        } else {
+            try await journal.recordPartial(
+                client: client, repository: repository, number: number, stores: stores, lacking: lacking)
         }
     }
 
@@ -157,23 +208,24 @@ package struct BackupJob: Sendable {
     }
 
     private func record(
-        _ entries: [(store: StoreName, id: Int64)], _ fanOut: FanOut, _ lease: LeaseEntry
+        _ entries: [(store: StoreName, id: Int64)], _ targets: BackupTargets, _ backup: Committed, _ lease: LeaseEntry
     ) async throws -> [StoredBackup] {
+        let manifest = backup.manifest
         var results: [StoredBackup] = []
         for entry in entries {
-            let outcome = fanOut.outcome(of: entry.store)
-            switch outcome {
-            case .success(let manifest):
-                try await journal.finishBackup(
-                    entry.id,
-                    BackupFigures(
-                        number: manifest.number, instant: manifest.instant,
-                        sourceBytes: ByteCount(manifest.counters.source), newBytes: ByteCount(manifest.counters.new),
-                        storedBytes: ByteCount(manifest.counters.stored)), holding: lease)
-            case .failure(let error):
+            if let error = targets.failure(of: entry.store) {
                 try await journal.failBackup(entry.id, error, holding: lease)
+                results.append(StoredBackup(store: entry.store, outcome: .failure(error)))
+                continue
             }
-            results.append(StoredBackup(store: entry.store, outcome: outcome))
+            try await journal.finishBackup(
+                entry.id,
+                BackupFigures(
+                    number: manifest.number, instant: manifest.instant,
+                    sourceBytes: ByteCount(manifest.counters.source), newBytes: ByteCount(manifest.counters.new),
+                    storedBytes: ByteCount(manifest.counters.stored), repository: manifest.client, hash: backup.hash),
+                holding: lease)
+            results.append(StoredBackup(store: entry.store, outcome: .success(manifest)))
         }
         return results
     }
@@ -195,109 +247,4 @@ extension Optional where Wrapped: Sendable {
         guard let self else { return nil }
         return try await transform(self)
     }
-}
-
-/// Gives each chunk to the writers of all stores. A store that fails is left behind; the others go on.
-private final class FanOut: ChunkSink {
-    struct Target: Sendable {
-        var store: StoreName
-        var writer: BackupWriter
-    }
-
-    private struct State {
-        var targets: [Target] = []
-        var outcomes: [StoreName: Result<Manifest, any Error>] = [:]
-        var firstFailure: (any Error)?
-    }
-
-    private let state = Mutex(State())
-
-    var living: [Target] { state.withLock { state in state.targets.filter { state.outcomes[$0.store] == nil } } }
-
-    func add(_ store: StoreName, _ writer: BackupWriter) {
-        state.withLock { $0.targets.append(Target(store: store, writer: writer)) }
-    }
-
-    func fail(_ store: StoreName, _ error: any Error) {
-        state.withLock { state in
-            if state.firstFailure == nil { state.firstFailure = NamedStoreError(store, error) ?? error }
-            state.outcomes[store] = .failure(error)
-        }
-    }
-
-    /// - Throws: the first failure if no store is left.
-    func requireOne() throws {
-        let error = state.withLock { state -> (any Error)? in
-            let isOneLeft = state.targets.contains { target in
-                guard let outcome = state.outcomes[target.store] else { return true }
-                if case .success = outcome { return true }
-                return false
-            }
-            return isOneLeft ? nil : state.firstFailure ?? BackupJobError.noStore
-        }
-        if let error { throw error }
-    }
-
-    func store(_ chunk: Chunk) throws -> ChunkID {
-        var id: ChunkID?
-        for target in living {
-            do { id = try target.writer.store(chunk) } catch { fail(target.store, error) }
-        }
-        try requireOne()
-        guard let id else { throw BackupJobError.noStore }
-        return id
-    }
-
-    func settle(_ store: StoreName, _ commit: () async throws -> Manifest) async {
-        do {
-            let manifest = try await commit()
-            state.withLock { $0.outcomes[store] = .success(manifest) }
-        } catch {
-            fail(store, error)
-        }
-    }
-
-    /// Says in each store that the backup goes on; one that another writer has taken over is left behind.
-    func beat() async {
-        for target in living {
-            do { try await target.writer.beat() } catch { fail(target.store, error) }
-        }
-    }
-
-    func abort() async { for target in state.withLock({ $0.targets }) { await target.writer.abort() } }
-
-    func failure(of store: StoreName) -> (any Error)? {
-        state.withLock { state in
-            guard case .failure(let error) = state.outcomes[store] else { return nil }
-            return error
-        }
-    }
-
-    func outcome(of store: StoreName) -> Result<Manifest, any Error> {
-        state.withLock { $0.outcomes[store] } ?? .failure(BackupJobError.noStore)
-    }
-}
-
-/// What failed in one store, with the store's name in front.
-private struct NamedStoreError: DRPError {
-    var store: StoreName
-    var cause: any DRPError
-
-    /// - Returns: any other error as it is.
-    init?(_ store: StoreName, _ error: any Error) {
-        guard let cause = error as? any DRPError else { return nil }
-        self.store = store
-        self.cause = cause
-    }
-
-    var code: ErrorCode { cause.code }
-    var message: String { "store \(store): \(cause.message)" }
-    var advice: String { cause.advice }
-}
-
-/// A backup that has nowhere to go.
-struct BackupJobError: DRPError, Equatable {
-    static let noStore = BackupJobError()
-    var code: ErrorCode { .fleetInvalid }
-    var message: String { "the client's policy names no store" }
 }

@@ -1,4 +1,5 @@
 package import DRPKit
+internal import Foundation
 
 /// Brings the journal's table of backups and the stores together: what a store holds is a backup, whoever lived to
 /// write it down.
@@ -76,7 +77,11 @@ package struct CatalogRebuild: Sendable {
         var found: [CatalogBackup] = []
         for number in wanted {
             do {
-                found.append(CatalogBackup(BackupSummary(try await repository.manifest(number))))
+                let sealed = try await repository.store.read(repository.layout.backup(number))
+                guard case .manifest(let manifest) = try repository.open(sealed, number: number) else { continue }
+                found.append(
+                    CatalogBackup(
+                        BackupSummary(manifest), repository: keys.client, hash: ContentHash(hashing: sealed)))
             } catch is RepositoryError {
                 // Not to be read, so nothing that could be adopted; `backup list` and `backup verify` name it.
             }
@@ -88,18 +93,20 @@ package struct CatalogRebuild: Sendable {
         let repository = try await Repository(store: try await open(settings), keys: keys)
         let list = try await repository.backups()
         let change = try await journal.reconcileBackups(
-            client: client, store: settings.name, found: list.backups.map { CatalogBackup($0) },
+            client: client, store: settings.name,
+            found: list.backups.map { CatalogBackup($0, repository: keys.client, hash: list.hashes[$0.number]) },
             unreadable: Set(list.unreadable.keys))
         return Report(change: change, unreadable: list.unreadable)
     }
 }
 
 extension CatalogBackup {
-    init(_ backup: BackupSummary) {
+    init(_ backup: BackupSummary, repository: UUID, hash: ContentHash?) {
         self.init(
             figures: BackupFigures(
                 number: backup.number, instant: backup.instant, sourceBytes: ByteCount(backup.counters.source),
-                newBytes: ByteCount(backup.counters.new), storedBytes: ByteCount(backup.counters.stored)),
+                newBytes: ByteCount(backup.counters.new), storedBytes: ByteCount(backup.counters.stored),
+                repository: repository, hash: hash),
             started: backup.started, finished: backup.finished)
     }
 }

@@ -4,7 +4,7 @@ package import Foundation
 internal import Synchronization
 
 extension Repository {
-    /// Begins the next backup: sweeps what interrupted ones left, and learns which chunks are there.
+    /// Begins the next backup in this repository alone: sweeps what interrupted ones left, and learns which chunks are there.
     /// - Parameters:
     ///   - holder: the client's lease in the journal, which is then said in the store too; nil where nobody else can
     ///     write.
@@ -13,33 +13,39 @@ extension Repository {
     package func begin(
         holder: LeaseEntry? = nil, keepsFingerprints: Bool = false
     ) async throws -> BackupWriter {
-        try await store.sweep()
-        let last: Int?
-        if let holder { last = try await takeLease(holder) } else { last = try await numbers().last }
-        return try BackupWriter(
-            self, catalog: try await ChunkCatalog.load(self), number: (last ?? 0) + 1,
-            previous: try await hash(of: last), holder: holder, keepsFingerprints: keepsFingerprints)
+        let targets = BackupTargets(self)
+        let start = try await targets.begin(holder: holder, known: nil)
+        return try await BackupWriter.make(targets, start, holder: holder, keepsFingerprints: keepsFingerprints)
     }
 }
 
-/// One backup on its way into a repository. Nothing of it is visible before `commit` has returned.
+/// One backup on its way into the repositories of a client. Nothing of it is visible before `commit` has returned.
 ///
-/// Threads that store chunks compress and seal them outside of any lock; a chunk is appended to the open pack
-/// under one, and full packs go to `PackUploader`.
+/// A chunk counts as known only if every living target has it. Else it is compressed and sealed once, outside of any lock;
+/// it is appended to the open pack under one, and full packs go to `PackUploader`, which brings the same bytes to all
+/// targets. So do indexes and the manifest.
 package final class BackupWriter: ChunkSink {
     private struct State {
         var pack: OpenPack
         var key: PackKey
-        /// Chunks of this backup that the repository did not have, on their way included.
+        /// Chunks of this backup that not every repository had, on their way included.
         var fresh: Set<ChunkID> = []
         var counters = BackupCounters()
         var failure: (any Error)?
+        var hash: ContentHash?
+    }
+
+    private struct Known: Sendable {
+        var target: BackupTargets.Target
+        var catalog: ChunkCatalog
     }
 
     /// The number that the backup will have.
     package let number: Int
+    private let targets: BackupTargets
+    private let known: [Known]
+    /// Of any target: keys and names are the same in all.
     private let repository: Repository
-    private let catalog: ChunkCatalog
     private let previous: ContentHash?
     private let holder: LeaseEntry?
     private let keepsFingerprints: Bool
@@ -47,28 +53,39 @@ package final class BackupWriter: ChunkSink {
     private let uploader: PackUploader
     private let state: Mutex<State>
 
-    init(
-        _ repository: Repository, catalog: ChunkCatalog, number: Int, previous: ContentHash?, holder: LeaseEntry?,
-        keepsFingerprints: Bool
+    /// Learns which chunks the living targets have.
+    package static func make(
+        _ targets: BackupTargets, _ start: BackupStart, holder: LeaseEntry?, keepsFingerprints: Bool = false
+    ) async throws -> BackupWriter {
+        let known = try await targets.each { try await ChunkCatalog.load($0.repository) }
+        return try BackupWriter(
+            targets, known: known.map { Known(target: $0.target, catalog: $0.value) }, start, holder: holder,
+            keepsFingerprints: keepsFingerprints)
+    }
+
+    private init(
+        _ targets: BackupTargets, known: [Known], _ start: BackupStart, holder: LeaseEntry?, keepsFingerprints: Bool
     ) throws {
-        self.repository = repository
-        self.catalog = catalog
-        self.number = number
-        self.previous = previous
+        self.targets = targets
+        self.known = known
+        repository = known[0].target.repository
+        number = start.number
+        previous = start.previous
         self.holder = holder
         self.keepsFingerprints = keepsFingerprints
         ids = ChunkIDKey(repository.keys.idKey)
-        uploader = PackUploader(repository)
-        state = Mutex(State(pack: uploader.newPack(), key: try PackKey(keys: repository.keys)))
+        let key = try PackKey(keys: repository.keys)
+        uploader = PackUploader(targets, repository)
+        state = Mutex(State(pack: uploader.newPack(), key: key))
     }
 
     deinit { uploader.cancel() }
 
+    /// SHA-256 of the sealed manifest, once it is committed.
+    package var manifestHash: ContentHash? { state.withLock { $0.hash } }
+
     /// What went through until now.
     package var counters: BackupCounters { state.withLock { $0.counters } }
-
-    /// Objects of the repository that could not be used; their chunks are stored again.
-    package var unusable: [ObjectKey: RepositoryError] { catalog.unusable }
 
     package func store(_ chunk: Chunk) throws -> ChunkID {
         guard chunk.bytes.count <= Pack.largestChunk, !chunk.hashes.isEmpty else {
@@ -93,11 +110,11 @@ package final class BackupWriter: ChunkSink {
         return id
     }
 
-    /// Makes the backup durable and visible: packs, indexes, then the manifest.
+    /// Makes the backup durable and visible: packs, indexes, then the manifest. A target that fails is left behind.
     /// - Parameters:
     ///   - instant: whose state it is.
     ///   - fence: asked last of all before the backup becomes visible; what it throws refuses it.
-    /// - Throws: whatever failed; then no backup is visible, and this one cannot go on.
+    /// - Throws: whatever failed in the last target; then no backup is visible, and this one cannot go on.
     ///   `RepositoryError.overtaken` if another writer took its number.
     package func commit(
         mongo: MongoManifest?, redis: RedisManifest?, started: Date, finished: Date, instant: Date,
@@ -105,7 +122,10 @@ package final class BackupWriter: ChunkSink {
     ) async throws -> Manifest {
         do {
             let packs = try await finishPacks()
-            for index in PackIndex.spread(packs) { try await repository.put(index) }
+            let indexes = try PackIndex.spread(packs).map { try repository.sealed($0) }
+            try await targets.each { target in
+                for index in indexes { try await target.repository.putIndex(index) }
+            }
             let manifest = Manifest(
                 client: repository.keys.client, name: repository.keys.name, epoch: repository.keys.epoch,
                 number: number, previous: previous, started: started.inWholeMilliseconds,
@@ -115,42 +135,28 @@ package final class BackupWriter: ChunkSink {
             Failpoint.hit("backup.stored")
             try await checkPacks(of: manifest, stored: packs)
             try await fence()
-            if let holder { try await repository.requireLease(holder, number: number) }
+            if let holder {
+                try await targets.each { [number] in try await $0.repository.requireLease(holder, number: number) }
+            }
             try await put(manifest)
-            await end()
+            await targets.end(holder, number: number)
             return manifest
         } catch {
-            await end()
+            await targets.end(holder, number: number)
             fail(error)
             throw error
-        }
-    }
-
-    /// Says in the store that this backup goes on. A store that does not answer gets the next beat.
-    package func beat() async throws {
-        guard let holder else { return }
-        do {
-            try await repository.requireLease(holder, number: number)
-            try await repository.putLease(holder, number: number)
-        } catch is StoreError {
         }
     }
 
     /// Gives the backup up. What it stored stays invisible; the next backup uses it again.
     package func abort() async {
         fail(RepositoryError(.aborted, "the backup"))
-        await end()
-    }
-
-    /// Gives the store's lease back; one that stays there is one of a process that has ended.
-    private func end() async {
-        guard let holder else { return }
-        await Task { [repository, number] in try? await repository.giveLeaseBack(holder, number: number) }.value
+        await targets.end(holder, number: number)
     }
 
     /// - Returns: the key to seal with; nil if the chunk is known or on its way.
     private func take(_ id: ChunkID, length: Int) throws -> PackKey? {
-        let isKnown = catalog.contains(id)
+        let isKnown = known.allSatisfy { !targets.isLiving($0.target.id) || $0.catalog.contains(id) }
         return try state.withLock { state in
             if let failure = state.failure { throw failure }
             state.counters.source += Int64(length)
@@ -200,12 +206,41 @@ package final class BackupWriter: ChunkSink {
         }
     }
 
+    /// The same bytes to all stores, to the first one before the others: of two writers with one number, the first store
+    /// that both can reach lets one of them go on.
     private func put(_ manifest: Manifest) async throws {
         let sealed = try repository.seal(manifest)
+        var first: Int?
+        for target in targets.living {
+            do {
+                try await put(sealed, target.repository)
+                first = target.id
+                break
+            } catch {
+                try targets.leave(target, error)
+            }
+        }
+        try await targets.each { [self, first] target in
+            if target.id == first { return }
+            do { try await put(sealed, target.repository) } catch let error as RepositoryError
+                where error.reason == .overtaken
+            {
+                // Too late to take it back elsewhere: the backup is there.
+                throw RepositoryError(.diverged, error.subject)
+            }
+        }
+        state.withLock { $0.hash = ContentHash(hashing: sealed) }
+    }
+
+    /// - Throws: `.overtaken` if something else has the number.
+    private func put(_ sealed: [UInt8], _ repository: Repository) async throws {
+        let key = repository.layout.backup(number)
         do throws(StoreError) {
-            try await repository.store.put(repository.layout.backup(number), sealed, .lasting)
+            try await repository.store.put(key, sealed, .lasting)
         } catch {
             guard error.reason == .alreadyThere else { throw error }
+            // An answer that got lost, or this very manifest, copied from another store.
+            guard try await repository.store.read(key) != sealed else { return }
             throw RepositoryError(.overtaken, "backup \(number) of \(repository.keys.name)")
         }
     }
@@ -213,7 +248,9 @@ package final class BackupWriter: ChunkSink {
     /// A manifest never names what is not there: the last guard before it becomes visible.
     private func checkChunks(of manifest: Manifest) throws {
         let fresh = state.withLock { $0.fresh }
-        for id in manifest.chunks.keys where !fresh.contains(id) && !catalog.contains(id) {
+        let living = known.filter { targets.isLiving($0.target.id) }
+        for id in manifest.chunks.keys
+        where !fresh.contains(id) && !living.allSatisfy({ $0.catalog.contains(id) }) {
             throw RepositoryError(
                 .aborted, "the backup", cause: "its manifest names chunk \(id), which was never stored")
         }
@@ -222,24 +259,38 @@ package final class BackupWriter: ChunkSink {
     /// A prune on another machine may have run beside this backup. What it has marked since cannot be relied on, not even
     /// what this backup stored itself; once the manifest is there, prune counts with it. `docs/explanation/prune.md`.
     private func checkPacks(of manifest: Manifest, stored: [StoredPack]) async throws {
-        var needed = Set(stored.map(\.name))
-        for id in manifest.chunks.keys where catalog.contains(id) {
-            if let place = catalog.location(id) { needed.insert(catalog.packs[Int(place.pack)].name) }
-        }
-        // The marks before the packs: when a mark goes, what it names is gone already.
-        let marked = try await repository.marks().packs
-        var missing = needed
-        for object in try await repository.store.list(repository.layout.packs) {
-            if let name = repository.layout.packName(object.key) { missing.remove(name) }
-        }
-        guard missing.isEmpty, needed.isDisjoint(with: marked) else {
-            throw RepositoryError(
-                .aborted, "the backup", cause: "a prune has marked packs that it builds on; run it again")
+        let fresh = state.withLock { $0.fresh }
+        let reused = manifest.chunks.keys.filter { !fresh.contains($0) }
+        try await targets.each { [known] target in
+            var needed = Set(stored.map(\.name))
+            if let catalog = known.first(where: { $0.target.id == target.id })?.catalog {
+                for id in reused {
+                    if let place = catalog.location(id) { needed.insert(catalog.packs[Int(place.pack)].name) }
+                }
+            }
+            try await target.repository.requirePacks(needed, "the backup")
         }
     }
 
     private func fail(_ error: any Error) {
         state.withLock { if $0.failure == nil { $0.failure = error } }
         uploader.cancel()
+    }
+}
+
+extension Repository {
+    /// The last look before a manifest becomes visible.
+    /// - Throws: `.aborted` if a pack is not there, or under the mark of a prune.
+    func requirePacks(_ needed: Set<ContentHash>, _ subject: String) async throws {
+        // The marks before the packs: when a mark goes, what it names is gone already.
+        let marked = try await marks().packs
+        var missing = needed
+        for object in try await store.list(layout.packs) {
+            if let name = layout.packName(object.key) { missing.remove(name) }
+        }
+        guard missing.isEmpty, needed.isDisjoint(with: marked) else {
+            throw RepositoryError(
+                .aborted, subject, cause: "a prune has marked packs that it builds on; run it again")
+        }
     }
 }

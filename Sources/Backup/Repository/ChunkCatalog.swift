@@ -27,6 +27,12 @@ struct ChunkCatalog: Sendable {
     private(set) var packs: [PackRecord] = []
     private var locations: [ChunkID: Location] = [:]
 
+    /// The indexes that are there, and which packs each names.
+    private(set) var indexes: [ObjectKey: [ContentHash]] = [:]
+
+    /// Packs that no index names.
+    private(set) var unindexed: Set<ContentHash> = []
+
     /// Objects that could not be used, and why: chunks of such packs are stored again by the next backup.
     private(set) var unusable: [ObjectKey: RepositoryError] = [:]
 
@@ -57,6 +63,7 @@ struct ChunkCatalog: Sendable {
         for object in try await repository.store.list(repository.layout.indexes) {
             do {
                 let index = try await repository.index(object.key)
+                catalog.indexes[object.key] = index.packs.map(\.name)
                 for pack in index.packs where uncovered[pack.name] == pack.size {
                     uncovered[pack.name] = nil
                     catalog.add(pack, isMarked: marked.contains(pack.name))
@@ -67,6 +74,7 @@ struct ChunkCatalog: Sendable {
                 // A prune has replaced it meanwhile: the trailers of its packs tell.
             }
         }
+        catalog.unindexed = Set(uncovered.keys)
         for (name, size) in uncovered.sorted(by: { $0.key < $1.key }) {
             do {
                 catalog.add(
@@ -80,7 +88,7 @@ struct ChunkCatalog: Sendable {
         return catalog
     }
 
-    private mutating func add(_ pack: StoredPack, isMarked: Bool) {
+    mutating func add(_ pack: StoredPack, isMarked: Bool) {
         let number = Int32(packs.count)
         packs.append(
             PackRecord(
@@ -92,5 +100,10 @@ struct ChunkCatalog: Sendable {
                 pack: number, key: entry.key, kind: entry.kind, offset: entry.offset,
                 sealedLength: entry.sealedLength, plainLength: entry.plainLength, listLength: entry.listLength)
         }
+    }
+
+    /// Notes whether an index names the pack.
+    mutating func cover(_ pack: ContentHash, isIndexed: Bool) {
+        if isIndexed { unindexed.remove(pack) } else { unindexed.insert(pack) }
     }
 }

@@ -201,8 +201,15 @@ struct OpenPack: Sendable {
         return trailer
     }
 
-    /// Gives the buffer back for another pack.
-    consuming func emptied() -> [UInt8] {
+    /// Takes the bytes of a closed pack out of it, without a copy.
+    mutating func taken() -> [UInt8] {
+        let taken = bytes
+        bytes = []
+        return taken
+    }
+
+    /// Empties a buffer for another pack; its room stays, unless it is far too large or somebody still reads it.
+    static func emptied(_ bytes: inout [UInt8]) -> [UInt8] {
         var buffer = bytes
         bytes = []
         guard buffer.capacity <= 2 * Pack.target else { return [] }

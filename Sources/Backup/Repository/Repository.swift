@@ -1,4 +1,4 @@
-internal import DRPKit
+package import DRPKit
 package import Foundation
 
 /// All backups of one client in one store. `docs/repository-format.md` tells every byte of it.
@@ -48,8 +48,10 @@ package struct Repository: Sendable {
         var list = BackupList()
         for number in try await numbers() {
             do {
-                guard case .manifest(let manifest) = try await backup(number) else { continue }
+                let sealed = try await store.read(layout.backup(number))
+                guard case .manifest(let manifest) = try open(sealed, number: number) else { continue }
                 list.backups.append(BackupSummary(manifest))
+                list.hashes[number] = ContentHash(hashing: sealed)
             } catch let error as RepositoryError where error.reason != .missing {
                 list.unreadable[number] = error
             } catch let error as StoreError where error.reason == .missing {
@@ -176,6 +178,8 @@ package struct BackupList: Sendable {
     package var backups: [BackupSummary] = []
     /// Those that are there and cannot be read, and why.
     package var unreadable: [Int: RepositoryError] = [:]
+    /// SHA-256 of the sealed manifests.
+    package var hashes: [Int: ContentHash] = [:]
 
     package init() {}
 }

@@ -11,6 +11,8 @@ package struct RepositoryError: DRPError, Equatable {
         case foreign
         /// Another writer committed a backup meanwhile; this one left nothing visible.
         case overtaken
+        /// Stores of one client hold different things under one name.
+        case diverged
         /// Another writer, which lives, works on it.
         case leased
         /// The identity is no recipient of this repository.
@@ -33,7 +35,7 @@ package struct RepositoryError: DRPError, Equatable {
     package var code: ErrorCode {
         switch reason {
         case .missing: .repositoryMissing
-        case .damaged: .repositoryDamaged
+        case .damaged, .diverged: .repositoryDamaged
         case .foreign: .repositoryForeign
         case .overtaken: .busy
         case .leased: .repositoryLeased
@@ -44,6 +46,9 @@ package struct RepositoryError: DRPError, Equatable {
 
     package var advice: String {
         let isBackup = subject.hasPrefix("backup ") || subject.hasPrefix("a backup ")
+        if reason == .diverged {
+            return "Verify the backups of each store, then see docs/how-to/store-lost.md: nothing was overwritten."
+        }
         return reason == .missing && isBackup ? "See `drp backup list` for those that are there." : code.advice
     }
 
@@ -54,6 +59,7 @@ package struct RepositoryError: DRPError, Equatable {
             case .damaged: "\(subject) is damaged"
             case .foreign: "\(subject) belongs to something else"
             case .overtaken: "\(subject) was written by another writer meanwhile"
+            case .diverged: "\(subject) is not the same one in all stores"
             case .leased: "\(subject) is held by another writer"
             case .notRecipient: "the identity cannot open \(subject)"
             case .aborted: "\(subject) was given up"

@@ -43,35 +43,26 @@ extension Repository {
         }
     }
 
-    /// Takes the store's lease for the next backup. From a holder that was silent for too long it is taken over, once
-    /// that one's number is occupied.
-    /// - Returns: the number before that of the next backup; nil for none.
+    /// The number of another writer that holds the store's lease and was silent for too long.
+    /// - Returns: nil if the lease is free, or our own.
     /// - Throws: `RepositoryError.leased` if somebody else lives and holds it.
-    func takeLease(_ holder: LeaseEntry) async throws -> Int? {
-        var last = try await numbers().last
+    func silentNumber(beside holder: LeaseEntry) async throws -> Int? {
         do {
-            if let (other, age) = try await currentLease(), other.holder.instance != holder.instance {
-                switch other.holder.state(silentFor: age) {
-                case .alive:
-                    throw RepositoryError(
-                        .leased, "the repository of \(keys.name)",
-                        cause:
-                            "process \(other.holder.pid) on machine \(other.holder.machine), for backup \(other.number)"
-                    )
-                case .gone: break
-                case .silent:
-                    // It may wake up: nothing that it begins with this number can become a backup then.
-                    if other.number == (last ?? 0) + 1 {
-                        _ = try await occupy(other.number, previous: try await hash(of: last), at: holder.beat)
-                        last = try await numbers().last
-                    }
-                }
+            guard let (other, age) = try await currentLease(), other.holder.instance != holder.instance else {
+                return nil
+            }
+            switch other.holder.state(silentFor: age) {
+            case .alive:
+                throw RepositoryError(
+                    .leased, "the repository of \(keys.name)",
+                    cause: "process \(other.holder.pid) on machine \(other.holder.machine), for backup \(other.number)")
+            case .gone: return nil
+            case .silent: return other.number
             }
         } catch let error as RepositoryError where error.reason == .damaged {
             // A lease that says nothing protects nobody: the number does.
+            return nil
         }
-        try await putLease(holder, number: (last ?? 0) + 1)
-        return last
     }
 
     func putLease(_ holder: LeaseEntry, number: Int) async throws {
@@ -80,16 +71,17 @@ extension Repository {
         try await store.put(layout.lease, try sealJSON(lease, as: .lease), .replace)
     }
 
-    /// - Throws: `.overtaken` if the lease is not the holder's any more.
+    /// - Throws: `.overtaken` if the lease is not the holder's any more. One that is gone altogether counts only if the
+    ///   number is taken too: nobody else has begun then.
     func requireLease(_ holder: LeaseEntry, number: Int) async throws {
+        let isOurs: Bool
         do {
             let lease = try await lease()
-            guard lease.holder.instance == holder.instance, lease.number == number else {
-                throw RepositoryError(.overtaken, "backup \(number) of \(keys.name)")
-            }
+            isOurs = lease.holder.instance == holder.instance && lease.number == number
         } catch let error as StoreError where error.reason == .missing {
-            throw RepositoryError(.overtaken, "backup \(number) of \(keys.name)")
+            isOurs = try await store.size(layout.backup(number)) == nil
         }
+        guard isOurs else { throw RepositoryError(.overtaken, "backup \(number) of \(keys.name)") }
     }
 
     /// Gives it back; without effect if another one has it already.

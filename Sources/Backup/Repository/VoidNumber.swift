@@ -42,13 +42,17 @@ extension Repository {
         return .void(void)
     }
 
-    /// - Returns: whether the number is a void now; if not, a backup was committed under it.
-    func occupy(_ number: Int, previous: ContentHash?, at instant: Date) async throws -> Bool {
+    func sealedVoid(_ number: Int, previous: ContentHash?, at instant: Date) throws -> [UInt8] {
         let void = VoidNumber(
             client: keys.client, number: number, at: instant.inWholeMilliseconds, previous: previous)
-        let sealed = try sealJSON(void, as: .void, Self.extra(number))
+        return try sealJSON(void, as: .void, Self.extra(number))
+    }
+
+    /// - Parameter void: sealed.
+    /// - Returns: whether the number is a void now; if not, a backup was committed under it.
+    func occupy(_ number: Int, _ void: [UInt8]) async throws -> Bool {
         do throws(StoreError) {
-            try await store.put(layout.backup(number), sealed, .lasting)
+            try await store.put(layout.backup(number), void, .lasting)
             return true
         } catch {
             guard error.reason == .alreadyThere else { throw error }

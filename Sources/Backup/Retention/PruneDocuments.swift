@@ -84,9 +84,16 @@ extension Repository {
 
     // MARK: - Indexes
 
-    func put(_ index: PackIndex) async throws {
-        let sealed = try documents.seal(index.encoded(), as: .index)
-        try await store.put(layout.index(ContentHash(hashing: sealed)), sealed, .createOnly)
+    func put(_ index: PackIndex) async throws { try await putIndex(try sealed(index)) }
+
+    func sealed(_ index: PackIndex) throws -> [UInt8] { try documents.seal(index.encoded(), as: .index) }
+
+    /// The name is the hash of the bytes: one that is there is this one.
+    func putIndex(_ sealed: [UInt8]) async throws(StoreError) {
+        do {
+            try await store.put(layout.index(ContentHash(hashing: sealed)), sealed, .createOnly)
+        } catch where error.reason == .alreadyThere {
+        }
     }
 
     // MARK: - Tombstones

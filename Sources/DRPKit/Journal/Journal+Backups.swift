@@ -8,14 +8,27 @@ package struct BackupFigures: Sendable, Hashable {
     package var sourceBytes: ByteCount
     package var newBytes: ByteCount
     package var storedBytes: ByteCount
+    /// The uuid of the client's repositories, and the SHA-256 of the sealed manifest; nil where they are not known.
+    package var repository: UUID?
+    package var hash: ContentHash?
 
-    package init(number: Int, instant: Date, sourceBytes: ByteCount, newBytes: ByteCount, storedBytes: ByteCount) {
+    package init(
+        number: Int, instant: Date, sourceBytes: ByteCount, newBytes: ByteCount, storedBytes: ByteCount,
+        repository: UUID? = nil, hash: ContentHash? = nil
+    ) {
+        self.repository = repository
+        self.hash = hash
         self.number = number
         self.instant = instant
         self.sourceBytes = sourceBytes
         self.newBytes = newBytes
         self.storedBytes = storedBytes
     }
+}
+
+extension BackupFigures {
+    var repositoryText: String? { repository?.uuidString.lowercased() }
+    var hashBytes: Data? { hash.map { Data($0.bytes) } }
 }
 
 extension Journal {
@@ -44,12 +57,12 @@ extension Journal {
             try db.execute(
                 sql: """
                     UPDATE backups SET number = ?, finished = ?, instant = ?, source_bytes = ?, new_bytes = ?,
-                        stored_bytes = ?, outcome = 'ok'
+                        stored_bytes = ?, repository = ?, hash = ?, outcome = 'ok'
                     WHERE id = ?
                     """,
                 arguments: [
                     figures.number, now, JournalDate.text(figures.instant), figures.sourceBytes.bytes,
-                    figures.newBytes.bytes, figures.storedBytes.bytes, id,
+                    figures.newBytes.bytes, figures.storedBytes.bytes, figures.repositoryText, figures.hashBytes, id,
                 ])
             try self.append(
                 db, "backup.finished", client: entry.client,

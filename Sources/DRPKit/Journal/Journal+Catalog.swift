@@ -111,12 +111,12 @@ extension Journal {
             try db.execute(
                 sql: """
                     UPDATE backups SET number = ?, finished = ?, instant = ?, source_bytes = ?, new_bytes = ?,
-                        stored_bytes = ?, outcome = 'ok', error_code = NULL, error = NULL
+                        stored_bytes = ?, repository = ?, hash = ?, outcome = 'ok', error_code = NULL, error = NULL
                     WHERE id = ?
                     """,
                 arguments: [
                     figures.number, JournalDate.text(backup.finished), backup.key.instant, figures.sourceBytes.bytes,
-                    figures.newBytes.bytes, figures.storedBytes.bytes, entry,
+                    figures.newBytes.bytes, figures.storedBytes.bytes, figures.repositoryText, figures.hashBytes, entry,
                 ])
             try append(
                 db, "backup.adopted", client: client,

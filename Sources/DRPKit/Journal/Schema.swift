@@ -25,7 +25,7 @@ enum Schema {
         try db.execute(sql: "PRAGMA user_version = \(newest)")
     }
 
-    private static let steps = [v1, v2]
+    private static let steps = [v1, v2, v3]
 
     private static let v1 = """
         CREATE TABLE backups (
@@ -111,6 +111,19 @@ enum Schema {
             client TEXT NOT NULL, store TEXT NOT NULL, round INTEGER NOT NULL, position INTEGER NOT NULL,
             at TEXT NOT NULL,
             PRIMARY KEY (client, store)
+        ) STRICT;
+        """
+
+    /// One chain of numbers over all stores of a client: what the journal knows of its end counts too, and a repository that
+    /// was made anew has another uuid. `lacking`: names of stores, a JSON list.
+    private static let v3 = """
+        ALTER TABLE backups ADD COLUMN repository TEXT;
+        ALTER TABLE backups ADD COLUMN hash BLOB CHECK (length(hash) = 32);
+
+        CREATE TABLE partial_backups (
+            client TEXT NOT NULL, repository TEXT NOT NULL, number INTEGER NOT NULL, lacking TEXT NOT NULL,
+            since TEXT NOT NULL,
+            PRIMARY KEY (client, repository, number)
         ) STRICT;
         """
 }

@@ -162,8 +162,10 @@ struct EveryKind {
     /// A void after the newest backup.
     func writeVoid() async throws {
         let last = try await repository.numbers().last
+        let number = (last ?? 0) + 1
+        let previous = try await repository.hash(of: last)
         _ = try await repository.occupy(
-            (last ?? 0) + 1, previous: try await repository.hash(of: last), at: Self.instant)
+            number, try repository.sealedVoid(number, previous: previous, at: Self.instant))
     }
 
     /// The lease of a process that has ended, a mark, the tombstone of a prune that was interrupted, a hold.

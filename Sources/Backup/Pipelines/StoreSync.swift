@@ -1,0 +1,147 @@
+package import DRPKit
+internal import Foundation
+
+/// Brings the stores of a client's policy to the same: what one lacks is copied from the others.
+package struct StoreSync: Sendable {
+    /// What became of one store.
+    package struct Outcome: Sendable {
+        package var store: StoreName
+        package var result: Result<CopyReport, any Error>
+    }
+
+    private let fleet: Fleet
+    private let journal: Journal
+    private let open: StoreOpener
+
+    /// - Parameter open: makes the store that the settings describe.
+    package init(fleet: Fleet, journal: Journal, open: @escaping StoreOpener) {
+        self.fleet = fleet
+        self.journal = journal
+        self.open = open
+    }
+
+    /// Copies what stores lack, and looks at each copy again. May be called again after any failure, and goes on.
+    /// - Parameters:
+    ///   - from: copies from this store alone, which need not be of the policy; nil for all others of the policy.
+    ///   - to: copies to this store alone; nil for all of the policy.
+    ///   - progress: called with the store and the bytes of each pack.
+    /// - Returns: a result for each store that was copied to.
+    /// - Throws: `JournalError.leased` while a backup, a prune or a restore of the client runs; what reading its keys throws.
+    package func run(
+        _ client: Client, from: StoreName? = nil, to: StoreName? = nil,
+        progress: @escaping @Sendable (StoreName, Int64) -> Void = { _, _ in }
+    ) async throws -> [Outcome] {
+        // No end to the lease while this process lives: nothing would stop what it goes on to write.
+        try await journal.holding("client/\(client.id)") { _ in
+            let keys = try WriterKeys.read(of: client.id, state: fleet.state)
+            let policy = fleet.stores(of: client)
+            let targets = try to.map { [try settings(of: $0)] } ?? policy
+            let sources = try from.map { [try settings(of: $0)] } ?? policy
+            var outcomes: [Outcome] = []
+            for target in targets where target.name != from {
+                outcomes.append(
+                    Outcome(
+                        store: target.name,
+                        result: await result {
+                            try await copy(client, keys, to: target, from: sources) { progress(target.name, $0) }
+                        }))
+            }
+            try await settle(client, keys, policy)
+            return outcomes
+        }
+    }
+
+    private func settings(of name: StoreName) throws -> StoreSettings {
+        guard let settings = fleet.store(name) else { throw UnknownStoreError(store: name, known: fleet.stores.map(\.name)) }
+        return settings
+    }
+
+    private func result(_ body: () async throws -> CopyReport) async -> Result<CopyReport, any Error> {
+        do { return .success(try await body()) } catch { return .failure(error) }
+    }
+
+    private func copy(
+        _ client: Client, _ keys: WriterKeys, to target: StoreSettings, from others: [StoreSettings],
+        progress: @escaping @Sendable (Int64) -> Void
+    ) async throws -> CopyReport {
+        var sources: [RepositoryCopy.Source] = []
+        var failures: [CopyReport.Problem] = []
+        for settings in others where settings.name != target.name {
+            do {
+                let repository = try await Repository(store: try await open(settings), keys: keys)
+                sources.append(RepositoryCopy.Source(store: settings.name, repository: repository))
+            } catch {
+                if let error = NamedStoreError(settings.name, error) {
+                    failures.append(CopyReport.Problem(number: nil, error: error))
+                }
+            }
+        }
+        // The store's own name stands on its outcome, not on those of the others.
+        let repository = Repository(unchecked: try await open(target), keys: keys)
+        var copy = RepositoryCopy(to: target.name, repository, from: sources, absence: .make, progress: progress)
+        var report = try await copy.run()
+        report.problems = failures + report.problems
+        try await adopt(client.id, keys, target.name, report)
+        return report
+    }
+
+    private func adopt(_ client: ClientID, _ keys: WriterKeys, _ store: StoreName, _ report: CopyReport) async throws {
+        try await journal.adoptBackups(
+            client: client, store: store,
+            report.backups.map { CatalogBackup($0, repository: keys.client, hash: report.hashes[$0.number]) })
+    }
+
+    /// Tells the journal which partial backups are complete now.
+    private func settle(_ client: Client, _ keys: WriterKeys, _ policy: [StoreSettings]) async throws {
+        var held: [StoreName: Set<Int>] = [:]
+        var gone: Set<Int> = []
+        for settings in policy {
+            do {
+                let holdings = try await Repository(store: try await open(settings), keys: keys).holdings()
+                held[settings.name] = holdings.numbers
+                gone.formUnion(holdings.tombstones)
+            } catch {
+                // It was named above; what it holds is not known, so nothing is said of it.
+            }
+        }
+        try await journal.settlePartial(
+            client: client.id, repository: keys.client, stores: policy.map(\.name), held: held, gone: gone)
+    }
+
+    /// Brings targets of a backup up to date before it begins. One in which that fails, or that contradicts the others, is
+    /// left behind; what no source can give holds nobody up.
+    func catchUp(_ targets: BackupTargets, _ client: ClientID, _ keys: WriterKeys) async throws {
+        let views = try await targets.each { try await $0.repository.holdings() }
+        guard views.count > 1 else { return }
+        let named = views.compactMap { view in view.target.store.map { ($0, view.value) } }
+        let lacking = Holdings.lacking(Dictionary(uniqueKeysWithValues: named))
+        for (target, _) in views {
+            guard let store = target.store, lacking[store] != nil else { continue }
+            let sources = targets.living.compactMap { other in
+                other.id == target.id
+                    ? nil : other.store.map { RepositoryCopy.Source(store: $0, repository: other.repository) }
+            }
+            do {
+                var copy = RepositoryCopy(to: store, target.repository, from: sources, absence: .refuse) { _ in }
+                let report = try await copy.run()
+                try await adopt(client, keys, store, report)
+                if let error = report.problems.first(where: \.isDivergence)?.error { throw error }
+            } catch let error as JournalError {
+                throw error
+            } catch {
+                try targets.leave(target, error)
+            }
+        }
+        try targets.requireOne()
+    }
+}
+
+/// A store that the fleet file does not have.
+struct UnknownStoreError: DRPError {
+    var store: StoreName
+    var known: [StoreName]
+
+    var code: ErrorCode { .usage }
+    var message: String { "the fleet file has no store '\(store)'" }
+    var advice: String { "Stores are: \(known.map(\.text).sorted().joined(separator: ", "))." }
+}
