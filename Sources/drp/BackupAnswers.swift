@@ -72,6 +72,17 @@ struct BackupRunAnswer: Answer {
         return backups.isEmpty && problems.count == 1 ? first.code : .partial
     }
 
+    /// A line for each backup that not all stores of its policy have.
+    private var partial: [String] {
+        problems.compactMap { problem in
+            guard let store = problem.store, let backup = backups.first(where: { $0.client == problem.client }) else {
+                return nil
+            }
+            return "PARTIAL \(backup.client)/\(backup.number): store \(store) does not have it; "
+                + "`drp store sync \(backup.client)` or the next backup brings it there"
+        }
+    }
+
     var text: String {
         var rows = [["BACKUP", "STORE", "OF", "READ", "NEW", "STORED", "TIME"]]
         for backup in backups {
@@ -84,7 +95,7 @@ struct BackupRunAnswer: Answer {
             ])
         }
         let table = backups.isEmpty ? [] : [Text.table(rows)]
-        return (table + problems.map(\.text)).joined(separator: "\n")
+        return (table + partial + problems.map(\.text)).joined(separator: "\n")
     }
 }
 
@@ -96,6 +107,7 @@ struct BackupListAnswer: Answer {
     }
 
     var backups: [Row] = []
+    var lacking: [LackingBackups] = []
     var problems: [BackupProblem] = []
 
     mutating func add(_ client: ClientID, _ store: StoreName, _ list: BackupList) {
@@ -119,7 +131,7 @@ struct BackupListAnswer: Answer {
         let table =
             backups.isEmpty
             ? (problems.isEmpty ? ["No backups yet: run `drp backup run CLIENT`."] : []) : [Text.table(rows)]
-        return (table + problems.map(\.text)).joined(separator: "\n")
+        return (table + lacking.map(\.text) + problems.map(\.text)).joined(separator: "\n")
     }
 }
 

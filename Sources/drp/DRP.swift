@@ -24,7 +24,7 @@ struct DRP: AsyncParsableCommand {
         subcommands: [
             BackupCommands.self, CatalogCommands.self, Check.self, ConfigCommands.self, EventsCommands.self,
             HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self, RestoreCommands.self,
-            RunsCommands.self, Serve.self,
+            RunsCommands.self, Serve.self, StoreCommands.self,
         ])
 
     static func main() async { leave(await status()) }

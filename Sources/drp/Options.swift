@@ -35,6 +35,10 @@ extension ClientID: ExpressibleByArgument {
     package init?(argument: String) { self.init(argument) }
 }
 
+extension StoreName: ExpressibleByArgument {
+    package init?(argument: String) { self.init(argument) }
+}
+
 extension SiteName: ExpressibleByArgument {
     package init?(argument: String) { self.init(argument) }
 }

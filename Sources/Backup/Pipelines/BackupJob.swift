@@ -95,8 +95,9 @@ package struct BackupJob: Sendable {
             let start = try await targets.begin(
                 holder: lease, known: known.map { KnownBackup(number: $0.number, hash: $0.hash) })
             do {
-                backup = try await withHeartbeat(by: clock, beat: { try await targets.beat(lease, number: start.number) })
-                {
+                backup = try await withHeartbeat(
+                    by: clock, beat: { try await targets.beat(lease, number: start.number) }
+                ) {
                     try await sync.catchUp(targets, client.id, keys)
                     let writer = try await BackupWriter.make(targets, start, holder: lease)
                     let (mongo, redis) = try await read(databases, client.id, writer, progress)

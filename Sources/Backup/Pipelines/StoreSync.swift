@@ -52,7 +52,9 @@ package struct StoreSync: Sendable {
     }
 
     private func settings(of name: StoreName) throws -> StoreSettings {
-        guard let settings = fleet.store(name) else { throw UnknownStoreError(store: name, known: fleet.stores.map(\.name)) }
+        guard let settings = fleet.store(name) else {
+            throw UnknownStoreError(store: name, known: fleet.stores.map(\.name))
+        }
         return settings
     }
 

@@ -24,7 +24,9 @@ package final class BackupTargets: Sendable {
     package init() {}
 
     /// One repository alone; its errors come as they are.
-    init(_ repository: Repository) { state.withLock { $0.targets = [Target(id: 0, store: nil, repository: repository)] } }
+    init(_ repository: Repository) {
+        state.withLock { $0.targets = [Target(id: 0, store: nil, repository: repository)] }
+    }
 
     /// In the order in which numbers are asked for and committed; the same for every writer of the client.
     package func add(_ store: StoreName, _ repository: Repository) {

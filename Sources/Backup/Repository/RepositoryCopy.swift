@@ -151,7 +151,9 @@ struct RepositoryCopy: Sendable {
                     guard let first = try await bytes(number, left), let second = try await bytes(number, right) else {
                         continue
                     }
-                    if first == second { isChainEqual = true } else {
+                    if first == second {
+                        isChainEqual = true
+                    } else {
                         found[number] = "store \(left.store) and store \(right.store) hold different ones"
                     }
                 }
@@ -295,7 +297,9 @@ struct RepositoryCopy: Sendable {
             try await put(layout.backup(number), sealed, .lasting)
             let hash = ContentHash(hashing: sealed)
             report.hashes[number] = hash
-            if case .manifest(let manifest) = object { report.backups.append(BackupSummary(manifest)) } else {
+            if case .manifest(let manifest) = object {
+                report.backups.append(BackupSummary(manifest))
+            } else {
                 report.others += 1
             }
             return true
@@ -356,7 +360,8 @@ struct RepositoryCopy: Sendable {
     private mutating func copyPack(_ name: ContentHash) async throws -> Bool {
         if catalog.packs.contains(where: { $0.name == name && $0.isMarked }) {
             throw RepositoryError(
-                .aborted, "the copy", cause: "a prune of store \(store) has marked packs that it builds on; run it again")
+                .aborted, "the copy",
+                cause: "a prune of store \(store) has marked packs that it builds on; run it again")
         }
         let key = layout.pack(name)
         for source in sources {
@@ -424,7 +429,9 @@ struct RepositoryCopy: Sendable {
                 let key = layout.log(name)
                 let read = try await from(source) { repository in
                     let bytes = try await repository.store.read(key)
-                    if name.isGap { _ = try repository.gap(bytes, name: name) } else {
+                    if name.isGap {
+                        _ = try repository.gap(bytes, name: name)
+                    } else {
                         _ = try StoredSlice(bytes, name: name, in: repository)
                     }
                     return bytes

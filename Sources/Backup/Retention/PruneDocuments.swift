@@ -92,7 +92,7 @@ extension Repository {
     func putIndex(_ sealed: [UInt8]) async throws(StoreError) {
         do {
             try await store.put(layout.index(ContentHash(hashing: sealed)), sealed, .createOnly)
-        } catch where error.reason == .alreadyThere {
+        } catch  where error.reason == .alreadyThere {
         }
     }
 

@@ -23,7 +23,8 @@ extension Journal {
 
     /// Says that stores of the policy do not have a backup, and why: `backup.partial`.
     package func recordPartial(
-        client: ClientID, repository: UUID, number: Int, stores: [StoreName], lacking: [(store: StoreName, why: any Error)]
+        client: ClientID, repository: UUID, number: Int, stores: [StoreName],
+        lacking: [(store: StoreName, why: any Error)]
     ) async throws {
         let now = JournalDate.text(clock.now)
         let reasons = lacking.map { store, why -> JSONValue in
@@ -59,11 +60,13 @@ extension Journal {
         try await write { db in
             let rows = try Row.fetchAll(
                 db,
-                sql: "SELECT number, lacking, since FROM partial_backups WHERE client = ? AND repository = ? ORDER BY number",
+                sql:
+                    "SELECT number, lacking, since FROM partial_backups WHERE client = ? AND repository = ? ORDER BY number",
                 arguments: [client.text, repository.uuidString.lowercased()])
             for row in rows {
                 guard let number = Int.fromDatabaseValue(row["number"]),
-                    let text = String.fromDatabaseValue(row["lacking"]), let since = String.fromDatabaseValue(row["since"])
+                    let text = String.fromDatabaseValue(row["lacking"]),
+                    let since = String.fromDatabaseValue(row["since"])
                 else { continue }
                 let before = try JSONValue(json: text).list?.compactMap(\.text) ?? []
                 let lacking = before.filter { store in

@@ -94,42 +94,19 @@ extension StepWorld {
         try WriterKeys.read(of: client.id, state: fleet.state)
     }
 
-    /// A backup and the store that has it.
-    struct FoundBackup: Sendable {
-        var manifest: Manifest
-        var store: StoreName
-        var repository: Repository
-    }
-
-    /// Finds a backup in the first store of the client's policy that has it; for `latest`, the newest of all stores.
+    /// Finds a backup in the stores of the client's policy, the one at the target first; for `latest`, the newest of all
+    /// stores that answer.
     /// - Parameter at: `latest` or a backup's number.
     func backup(_ context: StepContext, _ client: Client, at: String) async throws -> FoundBackup {
         guard at == "latest" || Int(at) != nil else {
             throw StepError(context, .settings, "'\(at)' is neither latest nor a backup's number")
         }
-        let keys = try writerKeys(client)
-        var best: FoundBackup?
-        var firstError: (any Error)?
-        for settings in fleet.stores(of: client) {
-            do {
-                let repository = try await Repository(store: try await store(settings), keys: keys)
-                let manifest: Manifest? =
-                    if let number = Int(at) { try await repository.manifest(number) } else {
-                        try await repository.latest()
-                    }
-                guard let manifest, best.map({ $0.manifest.instant < manifest.instant }) ?? true else { continue }
-                best = FoundBackup(manifest: manifest, store: settings.name, repository: repository)
-            } catch {
-                if firstError == nil { firstError = error }
-            }
-        }
-        if let best { return best }
-        throw firstError
-            ?? RepositoryError(.missing, "a backup of \(client.id)", cause: "no store holds one yet")
+        return try await BackupFinder(fleet: fleet, open: store).find(
+            client, Int(at), keys: try writerKeys(client), near: context.inputs["target"].flatMap { SiteName($0) })
     }
 
     /// The reader of a backup that `restore` has noted.
-    func restored(_ context: StepContext, _ client: Client) async throws -> (FoundBackup, BackupReader) {
+    func restored(_ context: StepContext, _ client: Client) async throws -> (FoundBackup, any ChunkSource) {
         guard let number = context.outcomes["restore"]?.integer("backup") else {
             throw StepError(context, .order, "it needs the outcome of a step 'restore' before it")
         }
@@ -137,11 +114,21 @@ extension StepWorld {
         return (found, try await reader(context, found))
     }
 
-    func reader(_ context: StepContext, _ backup: FoundBackup) async throws -> BackupReader {
+    /// - Returns: what reads from the nearest store, and where that fails from the others.
+    func reader(_ context: StepContext, _ backup: FoundBackup) async throws -> any ChunkSource {
         guard let identity else {
             throw StepError(context, .identity, "opening a backup needs a recovery identity")
         }
-        return try await backup.repository.reader(try await backup.repository.rootKeys(identity))
+        let (client, run, step, number) = (context.client, context.run, context.step, backup.manifest.number)
+        return try await backup.source(identity) { [journal, logger, say = context.progress] event in
+            say("store \(event.store) does not give all of backup \(number): \(event.reason)")
+            logger.warning(
+                "reading from another store", metadata: ["store": "\(event.store)", "reason": "\(event.reason)"])
+            // A journal that cannot be written must not end a restore that goes on.
+            try? await journal.append(
+                event: "restore.fellover", client: client, run: run, step: step,
+                payload: event.payload(backup: number))
+        }
     }
 
     func deployment(_ context: StepContext) throws -> Deployment {

@@ -84,6 +84,9 @@ struct BackupCommands: AsyncParsableCommand {
                         answer.problems.append(BackupProblem(client: client.id, store: settings.name, error))
                     }
                 }
+                for (store, numbers) in await composition.lacking(client).sorted(by: { $0.key < $1.key }) {
+                    answer.lacking.append(LackingBackups(client: client.id, store: store, numbers: numbers))
+                }
             }
             try Output.answer(answer, json: common.json)
             if let code = answer.problems.first?.code {
@@ -181,29 +184,13 @@ extension Composition {
         try await Repository(store: try await Self.openStore(settings), keys: try keys(of: client))
     }
 
-    struct FoundBackup {
-        var manifest: Manifest
-        var store: StoreName
-        var repository: Repository
-    }
-
-    /// Finds a backup in the first store of the client's policy that has it.
-    func find(_ reference: BackupReference) async throws -> FoundBackup {
+    /// Finds a backup in the stores of the client's policy, the nearest first.
+    func find(_ reference: BackupReference, near site: SiteName? = nil, only: StoreName? = nil) async throws
+        -> FoundBackup
+    {
         let client = try client(reference.client)
-        var firstError: (any Error)?
-        for settings in fleet.stores(of: client) {
-            do {
-                let repository = try await repository(of: client, in: settings)
-                let manifest: Manifest? =
-                    if let number = reference.number { try await repository.manifest(number) } else {
-                        try await repository.latest()
-                    }
-                if let manifest { return FoundBackup(manifest: manifest, store: settings.name, repository: repository) }
-            } catch {
-                if firstError == nil { firstError = error }
-            }
-        }
-        throw firstError ?? RepositoryError(.missing, "a backup of \(client.id)", cause: "no store holds one yet")
+        return try await BackupFinder(fleet: fleet, open: Self.openStore).find(
+            client, reference.number, keys: try keys(of: client), near: site, only: only)
     }
 
     /// With a share, the journal remembers where the next round goes on.

@@ -116,6 +116,13 @@ private struct Checker {
                 return "newest backup \(latest.number), of \(Text.shortTime(latest.instant))"
             }
         }
+        if fleet.stores(of: client).count > 1 {
+            for (store, numbers) in await composition.lacking(client).sorted(by: { $0.key < $1.key }) {
+                answer.add(
+                    "\(client.id): store \(store)", .warning,
+                    "it lacks \(Text.numbers(numbers)), which other stores have: drp store sync \(client.id)")
+            }
+        }
     }
 
     private mutating func checkServices(_ client: Client, _ place: ClientPlace) async {

@@ -33,6 +33,13 @@ struct RestoreCommands: AsyncParsableCommand {
             name: .long, help: ArgumentHelp("The client's name, for --in-place and --replace.", valueName: "client"))
         var confirm: String?
 
+        @Option(
+            name: .long,
+            help: ArgumentHelp(
+                "Read from this store alone; else from the nearest, and where that fails from the others.",
+                valueName: "name"))
+        var store: StoreName?
+
         @OptionGroup var identity: IdentityOption
         @OptionGroup var common: CommonOptions
 
@@ -50,17 +57,27 @@ struct RestoreCommands: AsyncParsableCommand {
                     advice: "Give the client's name: --confirm \(client.id)", code: .confirmationMissing)
             }
             let services: Services
+            var site: SiteName?
             if let target {
                 services = try TargetFile.read(target)
             } else {
-                services = try ClientPlace(client, placement: try await composition.journal.placement(of: client.id))
-                    .services
+                let place = try ClientPlace(
+                    client, placement: try await composition.journal.placement(of: client.id))
+                (services, site) = (place.services, place.site)
             }
-            let found = try await composition.find(BackupReference(client: client.id, number: Int(at)))
+            let found = try await composition.find(
+                BackupReference(client: client.id, number: Int(at)), near: site, only: store)
             guard let identity = composition.identity else {
                 throw UsageError("no identity", advice: "Give --identity FILE.")
             }
-            let reader = try await found.repository.reader(try await found.repository.rootKeys(identity))
+            let reader = try await found.source(identity) { [journal = composition.journal] event in
+                Output.note(
+                    "store \(event.store) does not give all of backup \(found.manifest.number), another one is asked: "
+                        + Text.safe(event.reason))
+                // A journal that cannot be written must not end a restore that goes on.
+                try? await journal.append(
+                    event: "restore.fellover", client: client.id, payload: event.payload(backup: found.manifest.number))
+            }
             let databases = try await ClientDatabases(services, side: .target, resolver: composition.resolver)
             return Prepared(
                 found: found,
@@ -71,7 +88,7 @@ struct RestoreCommands: AsyncParsableCommand {
     }
 
     fileprivate struct Prepared {
-        var found: Composition.FoundBackup
+        var found: FoundBackup
         var restore: ClientRestore
     }
 
@@ -182,7 +199,7 @@ struct RestorePlanAnswer: Answer {
     var isRefused: Bool
     var replaces: Bool
 
-    init(_ found: Composition.FoundBackup, state: ClientRestore.TargetState, replace: Bool) {
+    init(_ found: FoundBackup, state: ClientRestore.TargetState, replace: Bool) {
         let manifest = found.manifest
         client = manifest.name
         backup = manifest.number

@@ -27,10 +27,11 @@ import Testing
     func silent() async throws {
         let fixture = try await RepositoryFixture(store)
         _ = try await commit(try await fixture.repository.begin(), seed: 1)
-        let first = try await fixture.repository.begin(holder: holder())
+        let sleeper = holder()
+        let first = try await fixture.repository.begin(holder: sleeper)
         #expect(first.number == 2)
         store.now += 200
-        try await first.beat()
+        try await BackupTargets(fixture.repository).beat(sleeper, number: 2)
         store.now += 299
         let refused = await #expect(throws: RepositoryError.self) {
             _ = try await fixture.repository.begin(holder: holder())
@@ -42,7 +43,9 @@ import Testing
         let second = try await fixture.repository.begin(holder: holder(pid: 8))
         #expect(second.number == 3)
         // It wakes up, before and after the other one has committed.
-        let early = await #expect(throws: RepositoryError.self) { try await first.beat() }
+        let early = await #expect(throws: RepositoryError.self) {
+            try await BackupTargets(fixture.repository).beat(sleeper, number: 2)
+        }
         #expect(early?.reason == .overtaken)
         let late = await #expect(throws: RepositoryError.self) { _ = try await commit(first, seed: 2) }
         #expect(late?.reason == .overtaken)
