@@ -114,6 +114,8 @@ package struct BackupJob: Sendable {
         }
         let results = try await record(entries, targets, backup, lease)
         try await recordCopies(client.id, backup, results)
+        // Others that were copied before the capture are complete now.
+        try await sync.settle(client, keys)
         return results
     }
 

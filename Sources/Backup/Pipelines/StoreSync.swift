@@ -46,7 +46,7 @@ package struct StoreSync: Sendable {
                             try await copy(client, keys, to: target, from: sources) { progress(target.name, $0) }
                         }))
             }
-            try await settle(client, keys, policy)
+            try await settle(client, keys)
             return outcomes
         }
     }
@@ -72,6 +72,8 @@ package struct StoreSync: Sendable {
             do {
                 let repository = try await Repository(store: try await open(settings), keys: keys)
                 sources.append(RepositoryCopy.Source(store: settings.name, repository: repository))
+            } catch let error as RepositoryError where error.reason == .missing && others.count > 1 {
+                // It has nothing to give; as a target it is made.
             } catch {
                 if let error = NamedStoreError(settings.name, error) {
                     failures.append(CopyReport.Problem(number: nil, error: error))
@@ -94,7 +96,9 @@ package struct StoreSync: Sendable {
     }
 
     /// Tells the journal which partial backups are complete now.
-    private func settle(_ client: Client, _ keys: WriterKeys, _ policy: [StoreSettings]) async throws {
+    func settle(_ client: Client, _ keys: WriterKeys) async throws {
+        if try await journal.partialBackups(client: client.id, repository: keys.client).isEmpty { return }
+        let policy = fleet.stores(of: client)
         var held: [StoreName: Set<Int>] = [:]
         var gone: Set<Int> = []
         for settings in policy {
@@ -103,7 +107,7 @@ package struct StoreSync: Sendable {
                 held[settings.name] = holdings.numbers
                 gone.formUnion(holdings.tombstones)
             } catch {
-                // It was named above; what it holds is not known, so nothing is said of it.
+                // Whoever works on it names it; what it holds is not known, so nothing is said of it.
             }
         }
         try await journal.settlePartial(

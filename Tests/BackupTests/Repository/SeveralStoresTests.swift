@@ -162,7 +162,13 @@ import Testing
     func hangingStore() async throws {
         let world = try await SeveralStores()
         let targets = world.targets(wrapped: [2: HangingStore(world.stores[2])])
-        let chunks = (0..<24).map { RepositoryFixture.chunk(records: 8, of: 500_000, seed: UInt64($0)) }
+        // Random once, and told apart by a number in each.
+        let base = RepositoryFixture.chunk(records: 1, of: 4_000_000, seed: 1).bytes
+        let chunks = (0..<24).map { number in
+            var bytes = base
+            bytes[4] = UInt8(number)
+            return Chunk(kind: .documents, bytes: bytes, hashes: [ContentHash(hashing: bytes)])
+        }
         try await world.backUp(chunks, to: targets)
         #expect(targets.failure(of: SeveralStores.names[2]) != nil)
         #expect(world.content(0).keys.filter { $0.parts[1] == "packs" }.count > 3)

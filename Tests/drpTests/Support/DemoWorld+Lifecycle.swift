@@ -141,11 +141,12 @@ extension DemoWorld {
 
         stores:
           vault: {site: office, folder: \(store)}
+        \(options.moreStores.map { "  \($0): {site: office, folder: \(folder)/\($0)}" }.joined(separator: "\n"))
 
         policies:
           nightly:
             schedule: "daily 02:30 Europe/Paris"
-            stores: [vault]
+            stores: [\((["vault"] + options.moreStores).joined(separator: ", "))]
 
         environments:
           production: {policy: nightly, objectives: {rpo: 24h, rto: 30m}}

@@ -28,6 +28,8 @@ final class DemoWorld: Sendable {
         var hasAPI = true
         /// Without it there is no BIND, and the fleet file has no `traffic`.
         var hasDNS = true
+        /// Names of stores of the policy beside `vault`, each a folder of that name.
+        var moreStores: [String] = []
         /// Whether `keys init --all` has been run.
         var hasKeys = true
     }
@@ -64,7 +66,7 @@ final class DemoWorld: Sendable {
         let host = Int.random(in: 1...250, using: &draw)
         (north, south) = ("\(network).\(host)", "\(network).\(host + 1)")
         firstPort = Int.random(in: 20000...29000, using: &draw)
-        for name in ["state", "store", "sites/north", "sites/south", "commands", "tmp"] {
+        for name in ["state", "store", "sites/north", "sites/south", "commands", "tmp"] + options.moreStores {
             try FileManager.default.createDirectory(
                 atPath: "\(folder)/\(name)", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         }
