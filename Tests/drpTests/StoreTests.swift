@@ -185,7 +185,7 @@ struct StoreTests {
     func restores() async throws {
         let world = try DemoWorld.current
         try await world.backUp()
-        let target = try await world.makeTarget("failover")
+        let target = try await world.makeTarget("failover", mongo: "admin")
         let command = ["restore", "run", "acme", "--target", target, "--identity", world.identity]
         let again = ["--replace", "--confirm", "acme"]
         try moveAway(world, "vault")
