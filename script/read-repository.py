@@ -2,7 +2,8 @@
 """Read a repository of drp without drp, as docs/repository-format.md describes it.
 
     read-repository.py --store FOLDER --identity FILE [--client NAME] \\
-        clients | list | logs | show NUMBER | extract NUMBER --to FOLDER | extract-logs --to FOLDER
+        clients | list | logs | show NUMBER | extract NUMBER --to FOLDER | extract-logs --to FOLDER |
+        bundles | bundle NUMBER --to FOLDER
 
 --client takes a name or uuid, and is needed where the identity opens more than one. `extract` writes into a new folder:
 
@@ -11,6 +12,9 @@
     oplog.bson                  entries to be replayed over the documents, if there are any
     redis.N.records             records of Redis database N (functions: libraries), each with its length in front
     LOG.FROM-TO.records         `extract-logs`: one for each slice
+
+`bundle` writes what a bootstrap bundle holds: bundle.json, which says what the others are, fleet files, secrets, keys and
+journal.sqlite, each readable by its owner alone.
 
 Every hash, tag, id and digest is checked; a file gets its name only when all of it is right. One chunk is in memory at a
 time. It shares no code with drp. HPKE and Bech32 are in script/lib/hpke.py. Needs cryptography and zstandard (script/setup
@@ -43,12 +47,16 @@ DERIVATION, ROOT_KEY, PACK_KEY, CHUNK, TRAILER, _, MANIFEST, _, CARD, RECIPIENT,
 SLICE, GAP, _, VOID = range(16, 20)
 DOCUMENTS, REDIS_KEYS, MONGO_CATALOG, MONGO_USERS, REDIS_FUNCTIONS, REDIS_PIECES, OPLOG, REDIS_STREAM = range(1, 9)
 LEAST = dict(zip(range(1, 9), (5, 4, 5, 5, 4, 8, 5, 12)))
+BUNDLE = 20
 LOGS = {"mongo": (1, OPLOG), "redis": (2, REDIS_STREAM)}
 MIB = 1 << 20
 LARGEST_OBJECT, LARGEST_DOCUMENT, LARGEST_CHUNK = 640 * MIB, 512 * MIB, 513 * MIB
 ENTRY = struct.Struct("<32sBHIIII")
 HEX64 = re.compile(r"[0-9a-f]{64}\Z")
 SEGMENT = re.compile(r"([0-9a-f]{64})(?:-((?:[0-9a-f]{2})+))?\Z")
+BUNDLE_NAME = re.compile(r"[0-9]{10}\Z")
+# The parts of an object's name, in an archive too.
+ENTRY_NAME = re.compile(r"(?=.{1,100}\Z)[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){0,7}\Z")
 LOG = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})(\.gap)?\Z")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
@@ -377,6 +385,70 @@ class Repository:
                 os.unlink(part)
 
 
+def open_bundle(data, identity, subject):
+    """The archive in a bundle: what a new machine needs beside repositories."""
+    need(header(data, "F", subject) == 0, subject, "it is of an epoch")
+    cursor = Cursor(data, None, subject)
+    cursor.take(10)
+    (count,) = cursor.unpack("H")
+    need(1 <= count <= 100, subject, "it has %d recipients" % count)
+    wraps = [(cursor.take(32), cursor.take(80)) for _ in range(count)]
+    mine = identity.public_key().public_bytes_raw()
+    wrapped = dict(wraps).get(mine)
+    need(wrapped, subject, "the identity is none of its recipients")
+    info = b"drp" + struct.pack("<BH16sI", BUNDLE, FORMAT, bytes(16), 0)
+    key = open_wrap(wrapped, identity, info, subject)
+    return open_frame(unseal(key, data[cursor.at :], data[: cursor.at], subject), LARGEST_DOCUMENT, subject)
+
+
+def entries(archive, subject):
+    """Of the archive, POSIX ustar in the one form that the page names: nothing else has to be told apart from harm."""
+    at, seen = 0, set()
+    while True:
+        head = archive[at : at + 512]
+        need(len(head) == 512, subject, "its archive ends too early")
+        if not any(head):
+            break
+        name, size = head[:100].rstrip(b"\0").decode("ascii", "replace"), head[124:135]
+        need(ENTRY_NAME.match(name) and name not in seen, subject, "a name in its archive is odd, or stands twice")
+        need(re.match(rb"[0-7]{11}\Z", size), subject, "a size in its archive is odd")
+        want = bytearray(512)
+        for offset, text in ((0, name.encode()), (100, b"0000600"), (108, b"0000000"), (116, b"0000000"), (124, size),
+                             (136, b"0" * 11), (148, b" " * 8), (156, b"0"), (257, b"ustar"), (263, b"00")):  # fmt: skip
+            want[offset : offset + len(text)] = text
+        want[148:155] = b"%06o\0" % sum(want)
+        size = int(size, 8)
+        need(want == head and size <= len(archive) - at - 512, subject, "the header of %s is odd" % name)
+        yield name, archive[at + 512 : at + 512 + size]
+        seen.add(name)
+        at += 512 + (size + 511) // 512 * 512
+    need(len(archive) == at + 1024 and not any(archive[at:]), subject, "its archive does not end as it should")
+
+
+def bundles(store):
+    """Numbers, lowest first."""
+    folder = os.path.join(store, "bootstrap")
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(int(name) for name in names if BUNDLE_NAME.match(name))
+
+
+def extract_bundle(store, number, identity, folder):
+    subject = "bootstrap/%010d" % number
+    with open(os.path.join(store, subject), "rb") as f:
+        data = f.read(LARGEST_OBJECT + 1)
+    need(len(data) <= LARGEST_OBJECT, subject, "it is larger than an object may be")
+    found = list(entries(open_bundle(data, identity, subject), subject))
+    need(found and found[0][0] == "bundle.json", subject, "it does not begin with bundle.json")
+    check_format(subject, json.loads(found[0][1])["format"])
+    make_empty(folder)
+    for name, content in found:
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as f:
+            f.write(content)
+    return len(found)
+
+
 def make_empty(folder):
     os.makedirs(folder, mode=0o700, exist_ok=True)
     need(not os.listdir(folder), folder, "it is not empty")
@@ -436,15 +508,23 @@ def main():
     ap.add_argument("--store", metavar="FOLDER", required=True)
     ap.add_argument("--identity", metavar="FILE", required=True)
     ap.add_argument("--client", metavar="NAME")
-    ap.add_argument("command", choices=("clients", "list", "logs", "show", "extract", "extract-logs"))
+    ap.add_argument("command", choices=("clients", "list", "logs", "show", "extract", "extract-logs", "bundles", "bundle"))
     ap.add_argument("number", nargs="?", type=int)
     ap.add_argument("--to", metavar="FOLDER")
     options = ap.parse_args()
     command, number, identity = options.command, options.number, read_identity(options.identity)
-    if command in ("show", "extract") and not 0 < (number or 0) < 10**10:
+    if command in ("show", "extract", "bundle") and not 0 < (number or 0) < 10**10:
         ap.error("%s needs a number" % command)
-    if command.startswith("extract") != bool(options.to):
-        ap.error("extract and extract-logs, and nothing else, need --to FOLDER")
+    if (command.startswith("extract") or command == "bundle") != bool(options.to):
+        ap.error("extract, extract-logs and bundle, and nothing else, need --to FOLDER")
+    if command == "bundles":
+        for number in bundles(options.store):
+            print("bundle %d" % number)
+        return
+    if command == "bundle":
+        count = extract_bundle(options.store, number, identity, options.to)
+        print("extracted %d files of bundle %d to %s" % (count, number, options.to))
+        return
     repository, refused = find(options, identity)
     if command == "clients":
         for r in repository:

@@ -92,7 +92,7 @@ extension DemoWorld {
     ) async throws {
         try await backUp()
         let before = try await backups()
-        let files = Self.files(below: store)
+        let files = repositoryFiles()
         try await `break`()
         let failed = try await drp("backup", "run", "acme")
         try await mend()
@@ -103,7 +103,7 @@ extension DemoWorld {
         var expected = before
         expected.failures += [code.rawValue]
         #expect(try await backups() == expected)
-        if !isDirtyAllowed { #expect(Self.files(below: store) == files) }
+        if !isDirtyAllowed { #expect(repositoryFiles() == files) }
         try await expectWhole()
         try await expectJournalAtRest()
         try await backUp()

@@ -97,13 +97,13 @@ struct EventsTests {
         }
         let all = try await list()
         #expect(all.map(\.id) == Array(1...Int64(all.count)))
-        #expect(all.suffix(2).map(\.kind) == ["backup.started", "backup.finished"])
+        #expect(all.suffix(3).map(\.kind) == ["backup.started", "backup.finished", "bootstrap.stored"])
         #expect(try await list("--after", "1", "--limit", "2").map(\.id) == [2, 3])
         #expect(try await list("--limit", "2").map(\.id) == all.suffix(2).map(\.id))
         #expect(try await list("--client", "acme").allSatisfy { $0.client == "acme" })
         #expect(try await list("--client", "nobody").isEmpty)
         let text = try await world.drp("events", "list", "--limit", "1")
-        #expect(text.stdout.contains("backup.finished") && text.stdout.contains("\(all.count)"))
+        #expect(text.stdout.contains("bootstrap.stored") && text.stdout.contains("\(all.count)"))
     }
 
     private func verify(_ world: DemoWorld, _ arguments: String..., status: Int32 = 0) async throws -> Verdict {

@@ -7,32 +7,12 @@ import Testing
 struct ObjectStorageTests {
     private static let environment = ProcessInfo.processInfo.environment
 
-    /// Puts the world's store into a bucket that keeps versions and locks, reached by TLS.
-    private func moveToBucket(_ world: DemoWorld) async throws -> String {
-        let bucket = "drp-\(UUID().uuidString.lowercased())"
-        func setting(_ name: String) throws -> String { try #require(Self.environment[name], "\(name) is not set") }
-        let (access, secret) = (try setting("DRP_TEST_S3_ACCESS"), try setting("DRP_TEST_S3_SECRET"))
-        let made = try await world.shell([
-            DemoWorld.python, DemoWorld.root + "/script/lib/make_bucket.py", try setting("DRP_TEST_S3"), access, secret,
-            bucket,
-            "--locks",
-        ])
-        try #require(made.status == 0, "\(made.stderr)")
-        try world.editFleet(
-            "folder: \(world.store)",
-            """
-            s3: {provider: ceph, endpoint: "\(try setting("DRP_TEST_S3_TLS"))", bucket: \(bucket), region: default, \
-            ca: \(try setting("DRP_TEST_S3_CA")), access: {file: \(access)}, secret: {file: \(secret)}}
-            """)
-        return bucket
-    }
-
     @Test("keys, two backups, verification, prune and a restore go to and from the bucket; no secret is shown")
     func wholeWay() async throws {
         var options = DemoWorld.Options()
         (options.hasAPI, options.hasDNS) = (false, false)
         try await DemoWorld.run(options) { world in
-            _ = try await moveToBucket(world)
+            _ = try await world.moveToBucket()
             // A client whose repository begins in the bucket.
             try FileManager.default.removeItem(atPath: "\(world.state)/keys")
             let keys = try await world.drp("keys", "init", "acme")
@@ -67,7 +47,7 @@ struct ObjectStorageTests {
         var options = DemoWorld.Options()
         (options.hasAPI, options.hasDNS) = (false, false)
         try await DemoWorld.run(options) { world in
-            let bucket = try await moveToBucket(world)
+            let bucket = try await world.moveToBucket()
             let access = try #require(Self.environment["DRP_TEST_S3_ACCESS"])
             let other = try #require(Self.environment["DRP_TEST_S3_OTHER_ACCESS"])
             try world.editFleet("access: {file: \(access)}", "access: {file: \(other)}")

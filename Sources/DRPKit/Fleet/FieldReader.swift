@@ -22,6 +22,8 @@ final class ReadingNotes {
     private(set) var places: [String: Place] = [:]
     private var declared: [Kind: Set<String>] = [:]
     private var references: [(kind: Kind, name: String, place: Place)] = []
+    /// What the files name outside of themselves, in the order in which it was read.
+    private(set) var outside: [FleetReference] = []
 
     func add(_ place: Place, _ message: String, advice: String = "", severity: Problem.Severity = .error) {
         // A hostile file must not make a list without end.
@@ -50,6 +52,14 @@ final class ReadingNotes {
         mark("\(kind.rawValue) \(name)", at: place)
         return true
     }
+
+    func point(to target: FleetReference.Target, at place: Place, text: String = "") {
+        outside.append(
+            FleetReference(file: place.file, line: place.line, column: place.column, text: text, target: target))
+    }
+
+    /// What was noted since is part of what is noted next.
+    func markInner(from index: Int) { for index in index..<outside.count { outside[index].isInner = true } }
 
     func refer(to kind: Kind, _ name: String, at place: Place) { references.append((kind, name, place)) }
 
@@ -193,7 +203,15 @@ struct FieldReader {
     }
 
     /// A path, made absolute from the folder of the file.
-    func path(_ node: YAMLNode?) -> String? { text(node, "a path").map(absolute) }
+    /// - Parameter kind: what lies there.
+    func path(
+        _ node: YAMLNode?, _ kind: (String) -> FleetReference.Target = FleetReference.Target.file
+    ) -> String? {
+        guard let node, let text = text(node, "a path") else { return nil }
+        let path = absolute(text)
+        notes.point(to: kind(path), at: place(of: node), text: text)
+        return path
+    }
 
     func absolute(_ path: String) -> String {
         path.hasPrefix("/") ? path : source.folder + "/" + (path.hasPrefix("./") ? String(path.dropFirst(2)) : path)
@@ -220,12 +238,22 @@ struct FieldReader {
         let words = list.compactMap { text($0, "an argument") }
         guard words.count == list.count else { return nil }
         // A bare name is looked up in PATH; anything else is a path.
-        return [words[0].contains("/") ? absolute(words[0]) : words[0]] + words.dropFirst()
+        guard words[0].contains("/") else { return words }
+        notes.point(to: .program(absolute(words[0])), at: place(of: list[0]), text: words[0])
+        return [absolute(words[0])] + words.dropFirst()
     }
 
     /// A place where a secret lies. The text of a wrong value is not repeated: it might be the secret.
     func secret(_ node: YAMLNode?) -> SecretSource? {
         guard let node else { return nil }
+        let first = notes.outside.count
+        guard let source = source(node) else { return nil }
+        notes.markInner(from: first)
+        notes.point(to: .secret(source), at: place(of: node))
+        return source
+    }
+
+    private func source(_ node: YAMLNode) -> SecretSource? {
         guard node.mapping != nil, var fields = FieldReader(node, "a secret", source, notes) else {
             notes.add(
                 place(of: node), "a secret never stands in this file",

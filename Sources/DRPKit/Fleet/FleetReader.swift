@@ -46,16 +46,39 @@ package enum FleetReader {
     ///   Relative paths in the fleet are made absolute from the folder of the file that holds them.
     /// - Throws: `.missing`, `.unreadable`.
     package static func read(_ path: String) throws(FleetError) -> (fleet: Fleet?, problems: [Problem]) {
+        let reading = read(try contents(path), whole: path)
+        return (reading.fleet, reading.problems)
+    }
+
+    /// The text of the fleet file, or of all files of its folder.
+    package static func contents(_ path: String) throws(FleetError) -> [FleetFile] {
+        try files(at: path).map { file throws(FleetError) in FleetFile(path: file, bytes: try bytes(of: file)) }
+    }
+
+    /// What files of a fleet say.
+    package struct Reading: Sendable {
+        /// nil if a problem is an error.
+        package var fleet: Fleet?
+        package var problems: [Problem]
+        /// In the order in which they were read.
+        package var references: [FleetReference]
+    }
+
+    /// As `read(_:)`, of files in memory.
+    /// - Parameter path: for problems of no line.
+    package static func read(_ files: [FleetFile], whole path: String) -> Reading {
         let notes = ReadingNotes()
         var parts: [(source: SourceFile, root: YAMLNode)] = []
-        for file in try files(at: path) {
-            if let root = try parse(file, notes) { parts.append((source(of: file), root)) }
+        for file in files {
+            let (root, problems) = YAMLDocument.parse(bytes: file.bytes, file: file.path)
+            notes.add(contentsOf: problems)
+            if let root { parts.append((source(of: file.path), root)) }
         }
         let fleet = FleetSections(parts: parts, notes: notes).read(whole: path)
         notes.checkReferences()
         if let fleet { FleetValidator(fleet: fleet, notes: notes).check() }
         let problems = notes.problems.inOrder()
-        return (problems.hasErrors ? nil : fleet, problems)
+        return Reading(fleet: problems.hasErrors ? nil : fleet, problems: problems, references: notes.outside)
     }
 
     /// - Throws: as `read`, and `.invalid` with all problems if one of them is an error.
@@ -84,6 +107,33 @@ package enum FleetReader {
         return services
     }
 
+    /// A store in a folder, which no fleet file has told of yet.
+    /// - Parameter folder: absolute.
+    package static func store(inFolder folder: String, named name: StoreName) -> StoreSettings {
+        StoreSettings(name: name, site: unknownSite, kind: .folder(path: folder))
+    }
+
+    private static let unknownSite = SiteName(unchecked: "unknown")
+
+    /// Reads a file that says how to reach one store, as an entry of `stores:` does: `--store FILE` of a bootstrap.
+    /// - Throws: as `load`.
+    package static func loadStore(_ path: String, named name: StoreName) throws(FleetError) -> StoreSettings {
+        let notes = ReadingNotes()
+        var kind: StoreSettings.Kind?
+        if let root = try parse(path, notes),
+            var fields = FieldReader(root, "a store's file", source(of: path), notes)
+        {
+            // An entry that was copied out of a fleet file has it.
+            _ = fields.text(fields.optional("site"))
+            kind = FleetSections(parts: [], notes: notes).storeKind(name, &fields)
+            fields.finish()
+        }
+        guard let kind, !notes.problems.hasErrors else {
+            throw FleetError(reason: .invalid(notes.problems.inOrder()), path: path)
+        }
+        return StoreSettings(name: name, site: unknownSite, kind: kind)
+    }
+
     private static func files(at path: String) throws(FleetError) -> [String] {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
@@ -105,20 +155,21 @@ package enum FleetReader {
     }
 
     private static func parse(_ file: String, _ notes: ReadingNotes) throws(FleetError) -> YAMLNode? {
+        let (root, problems) = YAMLDocument.parse(bytes: try bytes(of: file), file: file)
+        notes.add(contentsOf: problems)
+        return root
+    }
+
+    /// - Returns: no more than a byte above what is parsed.
+    private static func bytes(of file: String) throws(FleetError) -> [UInt8] {
         guard let handle = FileHandle(forReadingAtPath: file) else {
             throw FleetError(
                 reason: FileManager.default.fileExists(atPath: file) ? .unreadable("permission denied") : .missing,
                 path: file)
         }
-        let data: Data
-        do {
-            data = try handle.read(upToCount: YAMLDocument.maximumSize + 1) ?? Data()
-        } catch {
+        do { return Array(try handle.read(upToCount: YAMLDocument.maximumSize + 1) ?? Data()) } catch {
             throw FleetError(reason: .unreadable("reading failed"), path: file)
         }
-        let (root, problems) = YAMLDocument.parse(bytes: Array(data), file: file)
-        notes.add(contentsOf: problems)
-        return root
     }
 
     private static func source(of file: String) -> SourceFile {

@@ -42,7 +42,7 @@ struct FleetSections {
         if found["sites"] == nil { notes.add(Place(file: path, line: 0, column: 0), "the fleet needs 'sites'") }
 
         let name = required("fleet").flatMap { $0.fields.text($0.node, "the fleet's name") }
-        let state = required("state").flatMap { $0.fields.path($0.node) }
+        let state = required("state").flatMap { $0.fields.path($0.node, FleetReference.Target.folder) }
         let site: SiteName? = required("site").flatMap { $0.fields.reference($0.node, to: .site) }
         if let section = single("site") { notes.mark("site", at: section.fields.place(of: section.node)) }
         return Fleet(
@@ -104,11 +104,11 @@ struct FleetSections {
     private func site(_ name: SiteName, _ fields: inout FieldReader) -> Site? {
         let provider = fields.text(fields.optional("provider"))
         let folderNode = fields.optional("folder")
-        let folder = fields.path(folderNode)
+        let folder = fields.path(folderNode, FleetReference.Target.folder)
         var programs: [String: String] = [:]
         if let node = fields.optional("programs"), var inner = FieldReader(node, "programs", fields.source, notes) {
             for program in ["mongod", "redis-server"] {
-                programs[program] = inner.path(inner.optional(program))
+                programs[program] = inner.path(inner.optional(program), FleetReference.Target.program)
             }
             inner.finish()
         }
@@ -156,22 +156,25 @@ struct FleetSections {
 
     private func store(_ name: StoreName, _ fields: inout FieldReader) -> StoreSettings? {
         let site: SiteName? = fields.reference(fields.required("site"), to: .site)
+        guard let kind = storeKind(name, &fields), let site else { return nil }
+        return StoreSettings(name: name, site: site, kind: kind)
+    }
+
+    /// How to reach a store; also read alone, from the file of `bootstrap --store`.
+    func storeKind(_ name: StoreName, _ fields: inout FieldReader) -> StoreSettings.Kind? {
         let folder = fields.optional("folder")
         let (s3, azure) = (fields.optional("s3"), fields.optional("azure"))
         guard [folder, s3, azure].count(where: { $0 != nil }) == 1 else {
             notes.add(fields.place, "the store '\(name)' needs exactly one of folder, s3, azure")
             return nil
         }
-        let kind: StoreSettings.Kind? =
-            if folder != nil {
-                fields.path(folder).map { .folder(path: $0) }
-            } else if let s3 {
-                self.s3(s3, in: fields).map { .s3($0) }
-            } else {
-                azure.flatMap { self.azure($0, in: fields) }.map { .azure($0) }
-            }
-        guard let site, let kind else { return nil }
-        return StoreSettings(name: name, site: site, kind: kind)
+        return if folder != nil {
+            fields.path(folder, FleetReference.Target.folder).map { .folder(path: $0) }
+        } else if let s3 {
+            self.s3(s3, in: fields).map { .s3($0) }
+        } else {
+            azure.flatMap { self.azure($0, in: fields) }.map { .azure($0) }
+        }
     }
 
     private func s3(_ node: YAMLNode, in outer: FieldReader) -> StoreSettings.S3? {

@@ -96,6 +96,13 @@ package final class Journal: Sendable {
         }
     }
 
+    /// For the few statements that SQLite takes outside of transactions alone.
+    func outsideTransactions(_ body: @escaping @Sendable (Database) throws -> Void) async throws {
+        do { try await queue.writeWithoutTransaction(body) } catch let error as DatabaseError {
+            throw JournalError(error, path: path)
+        }
+    }
+
     func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
         do { return try await queue.read(body) } catch let error as DatabaseError {
             throw JournalError(error, path: path)

@@ -39,22 +39,25 @@ struct BackupCommands: AsyncParsableCommand {
         func run() async throws {
             let display = ProgressDisplay(json: common.json)
             let composition = try await common.composition(progress: display)
-            var answer = BackupRunAnswer()
-            for client in try composition.clients(clients) {
-                let began = composition.clock.now
-                do {
-                    let results = try await composition.backupJob.run(client, progress: composition.progress)
-                    display.end()
-                    let seconds = composition.clock.now.timeIntervalSince(began)
-                    answer.add(client.id, results, seconds: seconds)
-                } catch {
-                    display.end()
-                    if clients.count == 1 { throw error }
-                    answer.fail(client.id, error)
+            let wanted = try composition.clients(clients)
+            try await composition.shipping {
+                var answer = BackupRunAnswer()
+                for client in wanted {
+                    let began = composition.clock.now
+                    do {
+                        let results = try await composition.backupJob.run(client, progress: composition.progress)
+                        display.end()
+                        let seconds = composition.clock.now.timeIntervalSince(began)
+                        answer.add(client.id, results, seconds: seconds)
+                    } catch {
+                        display.end()
+                        if clients.count == 1 { throw error }
+                        answer.fail(client.id, error)
+                    }
                 }
+                try Output.answer(answer, json: common.json)
+                if let code = answer.code { throw ExitStatus(code) }
             }
-            try Output.answer(answer, json: common.json)
-            if let code = answer.code { throw ExitStatus(code) }
         }
     }
 

@@ -49,6 +49,7 @@ private struct Checker {
                     "\(lease.name) is held by process \(lease.pid) since \(Text.shortTime(lease.since))")
             }
         } catch { answer.fail("leases", error) }
+        for settings in BundleShipper.stores(of: composition.fleet) { await checkBundle(in: settings) }
         if composition.fleet.traffic != nil {
             await row("traffic") { [composition] in
                 guard let traffic = try await composition.stepWorld().traffic else { return "none" }
@@ -87,6 +88,28 @@ private struct Checker {
             answer.add("journal", .ok, "\(verdict.count) events, the chain is whole; note its head elsewhere:")
             answer.add("head of event \(verdict.count)", .ok, "\(verdict.head)")
         } catch { answer.fail("journal", error) }
+    }
+
+    /// Whether a new machine would get everything back from this store.
+    private mutating func checkBundle(in settings: StoreSettings) async {
+        let what = "bundle in \(settings.name)"
+        do {
+            let state = try await composition.journal.bundleState(in: settings.name)
+            guard let entry = state.entry, let stored = state.stored else {
+                let why = state.failure.map { ": \($0)" } ?? "; each `drp backup run` stores one"
+                answer.add(what, .warning, "none yet" + why)
+                return
+            }
+            let age = Text.seconds(max(0, composition.clock.now.timeIntervalSince(stored)))
+            let text = "number \(entry.number), \(age) old"
+            if let failure = state.failure {
+                answer.add(what, .warning, "\(text); a newer one could not be stored: \(failure)")
+            } else if let lack = entry.lacks.first {
+                answer.add(what, .warning, "\(text), and it lacks \(entry.lacks.count) things: \(lack)")
+            } else {
+                answer.add(what, .ok, text)
+            }
+        } catch { answer.fail(what, error) }
     }
 
     mutating func check(_ client: Client) async {

@@ -52,19 +52,22 @@ struct KeysCommands: AsyncParsableCommand {
                 try Output.answer(try Self.makeIdentity(identity), json: common.json)
             } else {
                 let composition = try await common.composition()
-                var answer = ClientKeysAnswer()
-                for client in try composition.clients(clients) {
-                    do {
-                        let isNew = try await composition.clientKeys.make(client)
-                        let keys = try composition.keys(of: client)
-                        answer.keys.append(.init(keys, isNew: isNew, stores: composition.fleet.stores(of: client)))
-                    } catch {
-                        if clients.count == 1 { throw error }
-                        answer.problems.append(BackupProblem(client: client.id, store: nil, error))
+                let wanted = try composition.clients(clients)
+                try await composition.shipping {
+                    var answer = ClientKeysAnswer()
+                    for client in wanted {
+                        do {
+                            let isNew = try await composition.clientKeys.make(client)
+                            let keys = try composition.keys(of: client)
+                            answer.keys.append(.init(keys, isNew: isNew, stores: composition.fleet.stores(of: client)))
+                        } catch {
+                            if clients.count == 1 { throw error }
+                            answer.problems.append(BackupProblem(client: client.id, store: nil, error))
+                        }
                     }
+                    try Output.answer(answer, json: common.json)
+                    if !answer.problems.isEmpty { throw ExitStatus(.partial) }
                 }
-                try Output.answer(answer, json: common.json)
-                if !answer.problems.isEmpty { throw ExitStatus(.partial) }
             }
         }
 

@@ -101,9 +101,11 @@ extension KeysCommands {
         func run() async throws {
             let composition = try await common.composition()
             let client = try composition.client(client)
-            try await composition.clientKeys.rotate(client)
-            try Output.answer(
-                KeysShowAnswer(keys: [try await composition.clientKeys.show(client)]), json: common.json)
+            try await composition.shipping {
+                try await composition.clientKeys.rotate(client)
+                try Output.answer(
+                    KeysShowAnswer(keys: [try await composition.clientKeys.show(client)]), json: common.json)
+            }
         }
     }
 
@@ -175,18 +177,21 @@ struct KeysTarget: ParsableArguments {
 
     /// Does it for each client, and answers with what is true afterwards.
     func forEach(_ composition: Composition, json: Bool, _ body: (Client) async throws -> Void) async throws {
-        var answer = KeysShowAnswer()
-        for client in try composition.clients(clients) {
-            do {
-                try await body(client)
-                answer.keys.append(try await composition.clientKeys.show(client))
-            } catch {
-                if clients.count == 1 { throw error }
-                answer.problems.append(BackupProblem(client: client.id, store: nil, error))
+        let wanted = try composition.clients(clients)
+        try await composition.shipping {
+            var answer = KeysShowAnswer()
+            for client in wanted {
+                do {
+                    try await body(client)
+                    answer.keys.append(try await composition.clientKeys.show(client))
+                } catch {
+                    if clients.count == 1 { throw error }
+                    answer.problems.append(BackupProblem(client: client.id, store: nil, error))
+                }
             }
+            try Output.answer(answer, json: json)
+            if !answer.problems.isEmpty { throw ExitStatus(.partial) }
         }
-        try Output.answer(answer, json: json)
-        if !answer.problems.isEmpty { throw ExitStatus(.partial) }
     }
 }
 

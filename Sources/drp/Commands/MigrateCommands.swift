@@ -96,22 +96,25 @@ struct MigrateCommands: AsyncParsableCommand {
             let engine = try await composition.engine { narrator.tell($0) }
             let runbook = try composition.runbooks.runbook(
                 named: "migrate", schemas: try await composition.stepWorld().catalog.schemas)
-            let declared = composition.clock.now
-            var answer = RunsAnswer()
-            for client in try composition.clients(options.clients) {
-                do {
-                    let inputs = try await options.inputs(composition, client)
-                    let report = try await engine.start(
-                        runbook, client: client.id, inputs: inputs, declared: declared)
-                    answer.runs.append(RunAnswer(report, objectives: composition.fleet.objectives(of: client)))
-                } catch {
-                    if options.clients.count == 1 { throw error }
-                    answer.problems.append(BackupProblem(client: client.id, store: nil, error))
+            let wantedClients = try composition.clients(options.clients)
+            try await composition.shipping {
+                let declared = composition.clock.now
+                var answer = RunsAnswer()
+                for client in wantedClients {
+                    do {
+                        let inputs = try await options.inputs(composition, client)
+                        let report = try await engine.start(
+                            runbook, client: client.id, inputs: inputs, declared: declared)
+                        answer.runs.append(RunAnswer(report, objectives: composition.fleet.objectives(of: client)))
+                    } catch {
+                        if options.clients.count == 1 { throw error }
+                        answer.problems.append(BackupProblem(client: client.id, store: nil, error))
+                    }
+                    display.end()
                 }
-                display.end()
+                try Output.answer(answer, json: options.common.json)
+                if let code = answer.code { throw ExitStatus(code) }
             }
-            try Output.answer(answer, json: options.common.json)
-            if let code = answer.code { throw ExitStatus(code) }
         }
     }
 }

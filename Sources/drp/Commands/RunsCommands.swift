@@ -76,12 +76,14 @@ struct RunsCommands: AsyncParsableCommand {
             let display = ProgressDisplay(json: common.json)
             let composition = try await common.composition(identity: identity.identity, progress: display)
             let narrator = RunNarrator(display: display, isSilent: common.json)
-            let report = try await composition.engine { narrator.tell($0) }.resume(run)
-            display.end()
-            var answer = RunsAnswer()
-            answer.runs = [RunAnswer(report, objectives: composition.objectives(of: report.run.client))]
-            try Output.answer(answer, json: common.json)
-            if let code = answer.code { throw ExitStatus(code) }
+            try await composition.shipping {
+                let report = try await composition.engine { narrator.tell($0) }.resume(run)
+                display.end()
+                var answer = RunsAnswer()
+                answer.runs = [RunAnswer(report, objectives: composition.objectives(of: report.run.client))]
+                try Output.answer(answer, json: common.json)
+                if let code = answer.code { throw ExitStatus(code) }
+            }
         }
     }
 }

@@ -45,7 +45,10 @@ struct Serve: AsyncParsableCommand {
                         client: client.id, kind: "backup", schedule: policy.schedule, priority: client.priority)
                 }
             },
-            handlers: ["backup": BackupHandler(composition: composition)], journal: composition.journal,
+            handlers: [
+                "backup": BackupHandler(
+                    composition: composition, bundles: BundleQueue(composition.bundleShipper), logger: logger)
+            ], journal: composition.journal,
             clock: composition.clock, limit: limit, logger: logger)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
@@ -70,11 +73,17 @@ private struct Server: Service {
 /// Backs one client up when the schedule says so.
 private struct BackupHandler: JobHandler {
     let composition: Composition
+    let bundles: BundleQueue
+    let logger: Logger
 
     func run(_ job: Job) async throws {
         let client = try composition.client(job.client)
-        let results = try await composition.backupJob.run(client)
+        let outcome: Result<[StoredBackup], any Error>
+        do { outcome = .success(try await composition.backupJob.run(client)) } catch { outcome = .failure(error) }
+        for line in await bundles.ship().flatMap(Composition.lines) {
+            logger.warning("bootstrap bundle", metadata: ["detail": "\(line)"])
+        }
         // One store that took it is a backup; the others are named in the journal, and the job counts as failed.
-        for result in results { _ = try result.outcome.get() }
+        for result in try outcome.get() { _ = try result.outcome.get() }
     }
 }

@@ -83,9 +83,12 @@ extension DemoWorld {
         return path
     }
 
-    /// Of all files below the store, without what a writer left in `.drp-tmp` and tombstones, which stay for ever.
+    /// Below the store, without the bundles: each run that changed the journal stores one, also one that failed.
+    func repositoryFiles() -> [String] { Self.files(below: store).filter { !$0.hasPrefix("bootstrap") } }
+
+    /// Of all files below the store, without what a writer left in `.drp-tmp`, bundles, and tombstones, which stay for ever.
     func storedBytes() -> Int {
-        Self.files(below: store).filter { !$0.hasPrefix(".drp-tmp/") && !$0.contains("/tombstones/") }
+        repositoryFiles().filter { !$0.hasPrefix(".drp-tmp/") && !$0.contains("/tombstones/") }
             .reduce(0) { sum, name in
                 var status = stat()
                 return stat("\(store)/\(name)", &status) == 0 ? sum + Int(status.st_size) : sum
