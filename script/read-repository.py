@@ -492,6 +492,11 @@ def find(options, identity):
     """The only repository that opens, or the one that was named."""
     found, refused = [], []
     for name in sorted(filter(UUID.match, os.listdir(options.store))):
+        folder = os.path.join(options.store, name)
+        # What is left of a client that was erased.
+        if os.path.exists(os.path.join(folder, "erased")) and not os.path.exists(os.path.join(folder, "drp.json")):
+            refused.append("%s: its client was erased" % name)
+            continue
         try:
             found.append(Repository(options.store, name, identity))
         except Bad as e:

@@ -23,7 +23,7 @@ struct DRP: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             BackupCommands.self, BootstrapCommand.self, CatalogCommands.self, Check.self, ConfigCommands.self,
-            EventsCommands.self,
+            EraseCommands.self, EventsCommands.self,
             HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self, RestoreCommands.self,
             RunsCommands.self, Serve.self, StoreCommands.self,
         ])

@@ -40,6 +40,8 @@ package struct Bootstrap: Sendable {
         /// Runs that wait, those that were active among them.
         package var runs: [RunID] = []
         package var catalog: [(client: ClientID, found: [CatalogRebuild.Found])] = []
+        /// Clients that a store says were erased after the bundle was made: their keys did not come back.
+        package var erased: [ClientID] = []
         /// Clients whose stores could not be asked at all.
         package var problems: [(client: ClientID, error: any Error)] = []
         /// Whether the fleet is a folder of files.
@@ -138,8 +140,9 @@ package struct Bootstrap: Sendable {
         let fleet = try FleetReader.load("\(folder.staging)/\(name)")
         let journal = try await Journal.open(folder: fleet.state, clock: clock)
         try await takeOver(opened, fleet, journal, &report)
+        try await leaveErased(opened, fleet, journal, &report)
         let rebuild = CatalogRebuild(fleet: fleet, journal: journal, open: open)
-        for client in fleet.clientsByPriority {
+        for client in fleet.clientsByPriority where try await journal.erasure(of: client.id) == nil {
             do {
                 report.catalog.append((client.id, try await rebuild.run(client)))
             } catch let error as WriterKeysError where error.isMissing {
@@ -236,6 +239,40 @@ package struct Bootstrap: Sendable {
             case .folder(let path) = settings.kind
         else { return nil }
         return path
+    }
+
+    /// A client that was erased after the bundle was made stays erased. Who can write to a store alone cannot say so: its
+    /// tombstone carries the mark of the client's keys, which are in the bundle.
+    private func leaveErased(
+        _ opened: Opened, _ fleet: Fleet, _ journal: Journal, _ report: inout Report
+    ) async throws {
+        for entry in opened.index.keys {
+            let path = WriterKeys.path(of: entry.client, state: fleet.state)
+            guard FileManager.default.fileExists(atPath: path) else { continue }
+            let keys = try WriterKeys.read(of: entry.client, state: fleet.state)
+            guard try await isErased(keys, fleet, &report) else { continue }
+            try FileManager.default.removeItem(atPath: path)
+            try await journal.beginErasure(of: entry.client, repository: keys.client)
+            report.erased.append(entry.client)
+        }
+    }
+
+    private func isErased(_ keys: WriterKeys, _ fleet: Fleet, _ report: inout Report) async throws -> Bool {
+        var stores: [any ObjectStore] = [store]
+        for settings in fleet.stores {
+            // One that cannot be asked is told of when backups are looked for in it.
+            do { stores.append(try await open(settings)) } catch { continue }
+        }
+        for store in stores {
+            do {
+                if try await Repository(unchecked: store, keys: keys).erasure() != nil { return true }
+            } catch let error as RepositoryError {
+                report.problems.append((keys.name, error))
+            } catch is StoreError {
+                continue
+            }
+        }
+        return false
     }
 
     private func takeOver(

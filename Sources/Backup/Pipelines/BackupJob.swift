@@ -50,6 +50,7 @@ package struct BackupJob: Sendable {
         _ client: Client, progress: @escaping @Sendable (ServiceProgress) -> Void = { _ in }
     ) async throws -> [StoredBackup] {
         try await journal.holding("client/\(client.id)", lasts: Self.leaseLasts) { lease in
+            try await journal.requireNotErased(client.id)
             try await catalog.settle(client)
             return try await capture(client, lease, progress)
         }
@@ -90,6 +91,7 @@ package struct BackupJob: Sendable {
         do {
             let databases = try await ClientDatabases(place.services, side: .source, resolver: resolver)
             await open(fleet.stores(of: client), keys, targets)
+            try targets.requireNotErased(fleet.stores(of: client).map(\.name))
             try targets.requireOne()
             let known = try await journal.newestBackup(client: client.id, repository: keys.client)
             let start = try await targets.begin(

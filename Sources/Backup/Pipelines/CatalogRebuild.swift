@@ -33,6 +33,7 @@ package struct CatalogRebuild: Sendable {
     /// - Throws: `JournalError.leased` if another process works on this client; what reading its keys throws. A store
     ///   that cannot be read is in the result, and nothing of it is marked as missing.
     package func run(_ client: Client) async throws -> [Found] {
+        try await journal.requireNotErased(client.id)
         let keys = try WriterKeys.read(of: client.id, state: fleet.state)
         return try await journal.holding("client/\(client.id)", lasts: BackupJob.leaseLasts) { _ in
             var results: [Found] = []

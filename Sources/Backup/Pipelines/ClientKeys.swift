@@ -52,6 +52,7 @@ package struct ClientKeys: Sendable {
     /// makes another with a new uuid. Once the writer's file is there, keys are never made again.
     /// - Returns: whether they were made now.
     package func make(_ client: Client) async throws -> Bool {
+        try await journal.requireNotErased(client.id)
         let path = WriterKeys.path(of: client.id, state: fleet.state)
         if FileManager.default.fileExists(atPath: path) { return false }
         let root = RootKey.generate(client: UUID(), name: client.id)
@@ -168,7 +169,10 @@ package struct ClientKeys: Sendable {
     private func holdingLease(
         _ client: Client, _ body: @escaping @Sendable (WriterKeys) async throws -> Void
     ) async throws {
-        try await journal.holding("client/\(client.id)") { _ in try await body(try read(client)) }
+        try await journal.holding("client/\(client.id)") { _ in
+            try await journal.requireNotErased(client.id)
+            try await body(try read(client))
+        }
     }
 
     private func read(_ client: Client) throws -> WriterKeys { try WriterKeys.read(of: client.id, state: fleet.state) }

@@ -33,6 +33,7 @@ package struct StoreSync: Sendable {
     ) async throws -> [Outcome] {
         // No end to the lease while this process lives: nothing would stop what it goes on to write.
         try await journal.holding("client/\(client.id)") { _ in
+            try await journal.requireNotErased(client.id)
             let keys = try WriterKeys.read(of: client.id, state: fleet.state)
             let policy = fleet.stores(of: client)
             let targets = try to.map { [try settings(of: $0)] } ?? policy
@@ -74,6 +75,8 @@ package struct StoreSync: Sendable {
                 sources.append(RepositoryCopy.Source(store: settings.name, repository: repository))
             } catch let error as RepositoryError where error.reason == .missing && others.count > 1 {
                 // It has nothing to give; as a target it is made.
+            } catch let error as RepositoryError where error.reason == .erased {
+                throw error
             } catch {
                 if let error = NamedStoreError(settings.name, error) {
                     failures.append(CopyReport.Problem(number: nil, error: error))

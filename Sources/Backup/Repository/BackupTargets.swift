@@ -70,6 +70,13 @@ package final class BackupTargets: Sendable {
         if let error { throw error }
     }
 
+    /// - Throws: `RepositoryError.erased` if any of the stores says that the client was erased: then it was in all of them.
+    package func requireNotErased(_ stores: [StoreName]) throws {
+        for store in stores {
+            if let error = failure(of: store) as? RepositoryError, error.reason == .erased { throw error }
+        }
+    }
+
     /// Runs `body` for all living targets at once; one in which it fails is left behind.
     /// - Returns: results in the order of the targets.
     /// - Throws: what ends the backup in every store; the first failure if none is left.
@@ -101,7 +108,7 @@ package final class BackupTargets: Sendable {
     /// - Throws: the error, if it ends the backup in every store.
     func leave(_ target: Target, _ error: any Error) throws {
         if error is CancellationError { throw error }
-        if let error = error as? RepositoryError, error.reason == .leased || error.reason == .overtaken {
+        if let error = error as? RepositoryError, [.leased, .overtaken, .erased].contains(error.reason) {
             throw target.store.flatMap { NamedStoreError($0, error) } ?? error
         }
         fail(target, error)

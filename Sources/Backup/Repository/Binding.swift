@@ -25,6 +25,7 @@ struct Binding: Sendable {
         case lease = 18
         case void = 19
         case bundle = 20
+        case erasure = 21
     }
 
     var client: UUID

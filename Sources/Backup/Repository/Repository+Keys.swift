@@ -27,7 +27,14 @@ extension Repository {
         store: any ObjectStore, client: UUID, identity: RecoveryIdentity
     ) async throws -> (repository: Repository, roots: [RootKey]) {
         let layout = RepositoryLayout(client: client)
-        let card = try await readCard(store, layout.card)
+        let card: RepositoryCard
+        do { card = try await readCard(store, layout.card) } catch let error as RepositoryError
+            where error.reason == .missing
+        {
+            // Whose it is cannot be proven any more: nothing is there either way.
+            if let erasure = try await Erasure.unproven(in: store, layout) { throw erasure.refusal }
+            throw error
+        }
         guard card.client == client else {
             throw RepositoryError(.foreign, "\(layout.card)", cause: "it is of client \(card.client)")
         }

@@ -146,7 +146,14 @@ package struct Repository: Sendable {
 
     /// Proves that card and epochs are those of the keys.
     func checkCard() async throws {
-        let card = try await Self.readCard(store, layout.card)
+        let card: RepositoryCard
+        do { card = try await Self.readCard(store, layout.card) } catch let error as RepositoryError
+            where error.reason == .missing
+        {
+            // An erasure takes the card away first.
+            try await requireNotErased()
+            throw error
+        }
         try card.check(keys, subject: "\(layout.card)")
         for epoch in keys.all where epoch.epoch != card.epoch { try await checkLink(epoch, earlier: keys.all) }
     }

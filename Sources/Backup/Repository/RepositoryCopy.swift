@@ -67,6 +67,7 @@ struct RepositoryCopy: Sendable {
     /// - Throws: what the target store throws; `RepositoryError.aborted` if a prune has marked what it needs. What sources
     ///   cannot give is in the report.
     mutating func run() async throws -> CopyReport {
+        try await requireNotErased()
         try await copyKeys()
         try await target.checkCard()
         var own = try await target.holdings()
@@ -92,6 +93,15 @@ struct RepositoryCopy: Sendable {
         }
         try await copyLogs()
         return report
+    }
+
+    /// What one store calls erased comes into none again.
+    private func requireNotErased() async throws {
+        try await target.requireNotErased()
+        for source in sources {
+            // One that cannot be asked has nothing to give either.
+            do { try await source.repository.requireNotErased() } catch is StoreError { continue }
+        }
     }
 
     // MARK: - Sources

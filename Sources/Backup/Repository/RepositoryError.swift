@@ -19,6 +19,8 @@ package struct RepositoryError: DRPError, Equatable {
         case notRecipient
         /// The backup was given up; nothing of it is visible.
         case aborted
+        /// The client was erased for good: a store says so.
+        case erased
     }
 
     package var reason: Reason
@@ -41,6 +43,7 @@ package struct RepositoryError: DRPError, Equatable {
         case .leased: .repositoryLeased
         case .notRecipient: .identityInvalid
         case .aborted: .failed
+        case .erased: .clientErased
         }
     }
 
@@ -63,6 +66,7 @@ package struct RepositoryError: DRPError, Equatable {
             case .leased: "\(subject) is held by another writer"
             case .notRecipient: "the identity cannot open \(subject)"
             case .aborted: "\(subject) was given up"
+            case .erased: "\(subject) was erased"
             }
         return cause.map { "\(what): \($0)" } ?? what
     }

@@ -15,6 +15,7 @@ struct RepositoryLayout: Sendable {
     var epochs: ObjectKey { root.appending("epochs") }
     var marks: ObjectKey { root.appending("marks") }
     var tombstones: ObjectKey { root.appending("tombstones") }
+    var erased: ObjectKey { root.appending("erased") }
     var hold: ObjectKey { root.appending("hold") }
     var lease: ObjectKey { root.appending("lease") }
     /// Written and removed to learn the store's time.
@@ -33,6 +34,9 @@ struct RepositoryLayout: Sendable {
     func backup(_ number: Int) -> ObjectKey { numbered(backups, number) }
     func mark(_ number: Int) -> ObjectKey { numbered(marks, number) }
     func tombstone(_ number: Int) -> ObjectKey { numbered(tombstones, number) }
+
+    /// Whether it is a wrapped root key, or something that looks like one.
+    func isBelowWraps(_ key: ObjectKey) -> Bool { key.text.hasPrefix(wraps.text + "/") }
 
     /// - Returns: nil if `key` is not the name of a wrapped root key.
     func wrapEpoch(_ key: ObjectKey) -> Int? {

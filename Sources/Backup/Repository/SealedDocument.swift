@@ -134,7 +134,8 @@ extension Binding.Purpose {
         case .gap: UInt8(ascii: "G")
         case .lease: UInt8(ascii: "L")
         case .void: UInt8(ascii: "V")
-        case .derivation, .rootKey, .packKey, .chunk, .fingerprint, .card, .recipient, .epoch, .fingerprints, .bundle:
+        case .derivation, .rootKey, .packKey, .chunk, .fingerprint, .card, .recipient, .epoch, .fingerprints, .bundle,
+            .erasure:
             preconditionFailure("\(self) is no document")
         }
     }

@@ -22,6 +22,10 @@ package protocol ObjectStore: Sendable {
     /// All objects below a folder at any depth, in the order of their keys; none if there is no such folder.
     func list(_ folder: ObjectKey) async throws(StoreError) -> [StoredObject]
 
+    /// Everything below a folder that `delete` could still take away: what `list` gives, and what is out of sight, kept by a lock
+    /// that may have ended.
+    func remains(_ folder: ObjectKey) async throws(StoreError) -> [ObjectKey]
+
     /// Names of the folders at the root of the store, in order.
     func folders() async throws(StoreError) -> [String]
 
@@ -67,6 +71,9 @@ package protocol ObjectStore: Sendable {
 
 extension ObjectStore {
     package func now() async throws(StoreError) -> Date? { nil }
+    package func remains(_ folder: ObjectKey) async throws(StoreError) -> [ObjectKey] {
+        try await list(folder).map(\.key)
+    }
     package func capabilities() async throws(StoreError) -> StoreCapabilities {
         StoreCapabilities(createsOnly: true, keepsVersions: false, locks: false, expires: false)
     }

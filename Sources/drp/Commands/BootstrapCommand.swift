@@ -108,6 +108,7 @@ struct BootstrapAnswer: Answer {
     var lacks: [String] = []
     var skipped: [Skipped] = []
     var catalog: [Catalog] = []
+    var erased: [ClientID] = []
     var runs: [RunID] = []
     var problems: [BackupProblem] = []
     var next: [String] = []
@@ -139,6 +140,7 @@ struct BootstrapAnswer: Answer {
         skipped = report.damaged.map { number, error in
             Skipped(bundle: number, code: Fault(error).code, message: Fault(error).text)
         }
+        erased = report.erased
         runs = report.runs
         next += runs.map { "drp runs resume \($0) --identity \(identity)\(fleetOption)" }
         for (client, found) in report.catalog {
@@ -184,6 +186,9 @@ struct BootstrapAnswer: Answer {
             ]))
         lines += lacks.map { "LACKS \(Text.safe($0)): the lost machine could not read it either" }
         lines += problems.map(\.text)
+        lines += erased.map {
+            "client \($0) was erased since: its keys did not come back; take it out of the fleet file"
+        }
         lines += runs.map { "run \($0) waits: it can be resumed" }
         return (lines + ["next:"] + next.map { "  \($0)" }).joined(separator: "\n")
     }

@@ -114,6 +114,9 @@ private struct Checker {
 
     mutating func check(_ client: Client) async {
         let fleet = composition.fleet
+        do { try await composition.journal.requireNotErased(client.id) } catch {
+            return answer.fail("\(client.id): erased", error)
+        }
         var place: ClientPlace?
         do {
             let found = try ClientPlace(client, placement: try await composition.journal.placement(of: client.id))

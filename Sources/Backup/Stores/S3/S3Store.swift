@@ -140,6 +140,11 @@ package struct S3Store: ObjectStore {
         return found.sorted { $0.key < $1.key }
     }
 
+    package func remains(_ folder: ObjectKey) async throws(StoreError) -> [ObjectKey] {
+        guard try await traits.keepsVersions() else { return try await list(folder).map(\.key) }
+        return Set(try await versions(prefix: folder.text + "/").map(\.key)).sorted()
+    }
+
     package func folders() async throws(StoreError) -> [String] {
         var found: Set<String> = []
         try await pages([("list-type", "2"), ("delimiter", "/")]) { page in
