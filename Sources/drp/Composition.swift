@@ -45,7 +45,7 @@ struct Composition: Sendable {
             code: .fleetMissing)
     }
 
-    static let openStore: StoreOpener = { settings in try stores.open(settings) }
+    static let openStore: StoreOpener = { settings in stores.open(settings) }
 
     private static let stores = OpenStores(clock: SystemClock(), resolver: SecretResolver())
 

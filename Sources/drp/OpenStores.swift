@@ -16,14 +16,14 @@ final class OpenStores: Sendable {
         self.resolver = resolver
     }
 
-    func open(_ settings: StoreSettings) throws -> any ObjectStore {
+    func open(_ settings: StoreSettings) -> any ObjectStore {
         if let store = known.withLock({ $0[settings] }) { return store }
-        let store = try make(settings)
+        let store = make(settings)
         known.withLock { $0[settings] = store }
         return store
     }
 
-    private func make(_ settings: StoreSettings) throws -> any ObjectStore {
+    private func make(_ settings: StoreSettings) -> any ObjectStore {
         switch settings.kind {
         case .folder(let path): return FolderStore(root: path)
         case .s3(let s3):
@@ -38,10 +38,15 @@ final class OpenStores: Sendable {
                     return S3Credentials(
                         access: access.withText { $0 }, secret: try await resolver.resolve(s3.secret), token: token)
                 })
-        case .azure:
-            throw UsageError(
-                "store \(settings.name) is of a kind that this version cannot use",
-                advice: "Name a store with `folder:` or `s3:` in the policy.", code: .fleetInvalid)
+        case .azure(let azure):
+            return AzureStore(
+                azure, http: Self.http, clock: clock,
+                credentials: { [resolver] in
+                    switch azure.access {
+                    case .key(let source): .key(try await resolver.resolve(source))
+                    case .sas(let source): .sas(try await resolver.resolve(source))
+                    }
+                })
         }
     }
 }

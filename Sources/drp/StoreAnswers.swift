@@ -32,7 +32,7 @@ struct StoreListAnswer: Answer {
             switch settings.kind {
             case .folder(let path): ("folder", path)
             case .s3(let s3): ("s3", "\(s3.endpoint)/\(s3.bucket)")
-            case .azure(let azure): ("azure", "\(azure.account)/\(azure.container)")
+            case .azure(let azure): ("azure", "\(azure.endpoint)/\(azure.container)")
             }
         let error = failure.map { $0 as? any DRPError ?? UsageError("\($0)", advice: "", code: .failed) }
         stores.append(

@@ -1,5 +1,6 @@
 internal import DRPKit
 internal import Foundation
+internal import Synchronization
 
 /// How long and how often a store is asked.
 package struct RetryRule: Sendable, Hashable {
@@ -94,5 +95,62 @@ struct CloudTransport: Sendable {
                 throw StoreError(.unreachable, key, cause: "it was interrupted")
             }
         }
+    }
+}
+
+/// What proves who asks a store, kept until the store refuses it.
+final class CloudCredentials<Value: Sendable & Equatable>: Sendable {
+    private let fetch: @Sendable () async throws -> Value
+    private let known = Mutex<Value?>(nil)
+
+    /// - Parameter fetch: the credentials, anew at each call.
+    init(_ fetch: @escaping @Sendable () async throws -> Value) { self.fetch = fetch }
+
+    func current() async throws(StoreError) -> Value {
+        if let known = known.withLock({ $0 }) { return known }
+        return try await fetched()
+    }
+
+    /// - Returns: false if they are the same as before.
+    func renew() async throws(StoreError) -> Bool {
+        let old = known.withLock { $0 }
+        return try await fetched() != old
+    }
+
+    private func fetched() async throws(StoreError) -> Value {
+        do {
+            let fresh = try await fetch()
+            known.withLock { $0 = fresh }
+            return fresh
+        } catch {
+            throw StoreError(.denied, nil, cause: (error as? any DRPError)?.message ?? "no credentials")
+        }
+    }
+}
+
+extension HTTPResponse {
+    /// At most 30 s.
+    var retryAfter: Duration? { header("retry-after").flatMap { Int($0) }.map { .seconds(max(0, min($0, 30))) } }
+
+    /// When the server made the answer, by its clock.
+    var date: Date? { header("date").flatMap { HTTPDate.parse($0) } }
+
+    /// How far its clock is off, in words.
+    func skew(from ours: Date) -> String {
+        guard let theirs = date else {
+            return "its clock and that of this machine differ by more than a quarter of an hour"
+        }
+        return "its clock says \(theirs.formatted(.iso8601)), that of this machine \(ours.formatted(.iso8601))"
+    }
+}
+
+enum AnswerText {
+    /// Letters, digits, hyphens and dots: what a stranger says goes into messages.
+    static func plain(_ text: String) -> String {
+        String(
+            text.unicodeScalars.filter {
+                ("a"..."z").contains($0) || ("A"..."Z").contains($0) || ("0"..."9").contains($0) || $0 == "-"
+                    || $0 == "."
+            }.prefix(64).map { Character($0) })
     }
 }

@@ -68,12 +68,6 @@ extension Fleet {
                 parts.append("sites.\(site.name).frontends.runtime")
             }
         }
-        for store in stores {
-            switch store.kind {
-            case .folder, .s3: break
-            case .azure: parts.append("stores.\(store.name).azure")
-            }
-        }
         for policy in policies {
             if policy.lock != nil { parts.append("policies.\(policy.name).lock") }
             if policy.log != nil { parts.append("policies.\(policy.name).log") }

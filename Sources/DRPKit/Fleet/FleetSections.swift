@@ -201,11 +201,26 @@ struct FleetSections {
 
     private func azure(_ node: YAMLNode, in outer: FieldReader) -> StoreSettings.Azure? {
         guard var fields = FieldReader(node, "azure", outer.source, notes) else { return nil }
-        let (account, container) = (fields.text(fields.required("account")), fields.text(fields.required("container")))
-        let key = fields.secret(fields.required("key"))
+        let account = fields.value(fields.required("account"), "an account: 3 to 24 of a-z and 0-9") {
+            AzureText.isAccount($0) ? $0 : nil
+        }
+        let container = fields.value(
+            fields.required("container"), "a container: 3 to 63 of a-z, 0-9 and single inner hyphens"
+        ) { AzureText.isContainer($0) ? $0 : nil }
+        let endpointNode = fields.optional("endpoint")
+        let endpoint = fields.value(
+            endpointNode, "https://host or https://host:port, either with the account as its path"
+        ) { AzureText.isEndpoint($0, of: account ?? "") ? $0 : nil }
+        let ca = fields.path(fields.optional("ca"))
+        let (keyNode, sasNode) = (fields.optional("key"), fields.optional("sas"))
+        if (keyNode == nil) == (sasNode == nil) { notes.add(fields.place, "azure needs exactly one of key, sas") }
+        let access: StoreSettings.AzureAccess? =
+            keyNode != nil ? fields.secret(keyNode).map { .key($0) } : fields.secret(sasNode).map { .sas($0) }
         fields.finish()
-        guard let account, let container, let key else { return nil }
-        return StoreSettings.Azure(account: account, container: container, key: key)
+        guard let account, let container, let access, endpoint != nil || endpointNode == nil else { return nil }
+        return StoreSettings.Azure(
+            account: account, container: container,
+            endpoint: endpoint ?? "https://\(account).blob.core.windows.net", ca: ca, access: access)
     }
 
     private func policy(_ name: PolicyName, _ fields: inout FieldReader) -> Policy? {
@@ -278,6 +293,22 @@ private enum S3Text {
             return HostPort(String(text.dropFirst(scheme.count)), defaultPort: 443) != nil
         }
         return false
+    }
+}
+
+/// The shapes of an Azure store's names.
+/// learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+private enum AzureText {
+    static func isAccount(_ text: String) -> Bool {
+        (3...24).contains(text.utf8.count) && SiteName(text) != nil && !text.contains("-")
+    }
+
+    static func isContainer(_ text: String) -> Bool {
+        (3...63).contains(text.utf8.count) && SiteName(text) != nil && !text.contains("--")
+    }
+
+    static func isEndpoint(_ text: String, of account: String) -> Bool {
+        S3Text.isEndpoint(text.hasSuffix("/\(account)") ? String(text.dropLast(account.count + 1)) : text)
     }
 }
 

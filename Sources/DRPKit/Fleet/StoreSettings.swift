@@ -44,7 +44,26 @@ package struct StoreSettings: Sendable, Hashable {
     package struct Azure: Sendable, Hashable {
         package var account: String
         package var container: String
-        package var key: SecretSource
+        /// `https://host` or `https://host:port`, either with `/ACCOUNT` where it stands in the path.
+        package var endpoint: String
+        /// PEM file of the authorities to trust instead of the system's.
+        package var ca: String?
+        package var access: AzureAccess
+
+        package init(account: String, container: String, endpoint: String, ca: String? = nil, access: AzureAccess) {
+            self.account = account
+            self.container = container
+            self.endpoint = endpoint
+            self.ca = ca
+            self.access = access
+        }
+    }
+
+    package enum AzureAccess: Sendable, Hashable {
+        /// A key of the account.
+        case key(SecretSource)
+        /// A shared access signature.
+        case sas(SecretSource)
     }
 
     package var name: StoreName

@@ -87,12 +87,13 @@ package struct HTTPError: DRPError {
     }
 
     package var reason: Reason
+    /// Without its query, which may hold a signature.
     package var url: String
     package var cause: String
 
     package init(_ reason: Reason, url: String, cause: String) {
         self.reason = reason
-        self.url = url
+        self.url = String(url.prefix { $0 != "?" })
         self.cause = cause
     }
 

@@ -42,7 +42,7 @@ import Testing
         let parts = try #require(fleet).inactiveParts()
         #expect(
             parts.starts(with: ["sites.par-dc3.bastion", "sites.par-dc3.hosts", "sites.par-dc3.frontends.runtime"]))
-        #expect(parts.contains("stores.blue.azure") && parts.contains("policies.standard.lock"))
+        #expect(parts.contains("policies.standard.lock") && !parts.contains { $0.hasPrefix("stores") })
         #expect(parts.contains("clients.acme.hours") && parts.last == "notices")
     }
 
@@ -83,6 +83,39 @@ import Testing
         let problems = try FleetFolder().problems(
             FleetText.dull("folder: /srv/drp", "s3: {\(text), \(Self.secrets)}"))
         #expect(!problems.isEmpty)
+    }
+
+    @Test(
+        "an Azure store is where its account is, or where its endpoint says; key or SAS lets in",
+        arguments: [
+            ("key: {file: k}", "https://drpacme.blob.core.windows.net"),
+            ("sas: {env: S}", "https://drpacme.blob.core.windows.net"),
+            ("sas: {env: S}, endpoint: \"https://blob.example:8443\"", "https://blob.example:8443"),
+            ("key: {file: k}, endpoint: \"http://127.0.0.1:10000/drpacme\"", "http://127.0.0.1:10000/drpacme"),
+        ])
+    func readsContainers(text: String, endpoint: String) throws {
+        let fleet = try FleetFolder().load(
+            FleetText.dull("folder: /srv/drp", "azure: {account: drpacme, container: nightly-backups, \(text)}"))
+        guard case .azure(let azure) = fleet.stores[0].kind else {
+            Issue.record("no container")
+            return
+        }
+        #expect(azure.endpoint == endpoint && azure.account == "drpacme" && azure.container == "nightly-backups")
+        guard case .sas = azure.access else { return #expect(text.hasPrefix("key")) }
+        #expect(text.hasPrefix("sas"))
+    }
+
+    @Test(
+        "an account, a container or an endpoint that would break an address or a signature is refused",
+        arguments: [
+            "account: Drp, container: backups, key: {file: k}", "account: d-p, container: backups, key: {file: k}",
+            "account: drp, container: a--b, key: {file: k}", "account: drp, container: \"../x\", key: {file: k}",
+            "account: drp, container: backups", "account: drp, container: backups, key: {file: k}, sas: {file: s}",
+            "account: drp, container: backups, key: {file: k}, endpoint: \"https://host/other\"",
+            "account: drp, container: backups, key: {file: k}, endpoint: \"https://u:p@host/drp\"",
+        ])
+    func refusesContainers(text: String) throws {
+        #expect(!(try FleetFolder().problems(FleetText.dull("folder: /srv/drp", "azure: {\(text)}"))).isEmpty)
     }
 
     private func writeExample() throws -> String {

@@ -73,6 +73,15 @@ struct CurlClientTests {
         server.stop()
     }
 
+    @Test("an error names the address without its query, which may hold a signature")
+    func queriesAreNotShown() async {
+        let error = await #expect(throws: HTTPError.self) {
+            try await CurlClient().send(HTTPRequest(url: "http://127.0.0.1:1/container?sig=CANARY"))
+        }
+        #expect(error?.message.hasPrefix("http://127.0.0.1:1/container: ") == true)
+        #expect(error?.description.contains("CANARY") == false)
+    }
+
     @Test("a URL with a password, another protocol or a line break is refused and not shown")
     func refused() async {
         for url in ["http://user:CANARY@127.0.0.1/", "file:///etc/CANARY", "http://a/\r\nX: CANARY", "CANARY", ""] {

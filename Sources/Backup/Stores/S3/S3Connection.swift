@@ -1,7 +1,6 @@
 internal import Crypto
 internal import DRPKit
 internal import Foundation
-internal import Synchronization
 
 /// How to reach a bucket.
 package struct S3Settings: Sendable, Hashable {
@@ -28,8 +27,7 @@ final class S3Connection: Sendable {
 
     let settings: S3Settings
     let transport: CloudTransport
-    private let fetch: @Sendable () async throws -> S3Credentials
-    private let credentials = Mutex<S3Credentials?>(nil)
+    private let credentials: CloudCredentials<S3Credentials>
     private let scheme: String
     private let host: String
 
@@ -40,7 +38,7 @@ final class S3Connection: Sendable {
     ) {
         self.settings = settings
         self.transport = transport
-        self.fetch = fetch
+        credentials = CloudCredentials(fetch)
         let parts = settings.endpoint.components(separatedBy: "://")
         scheme = parts[0]
         var authority = parts.count > 1 ? String(parts[1].prefix { $0 != "/" }).lowercased() : ""
@@ -76,34 +74,12 @@ final class S3Connection: Sendable {
                 request.slowFor = rule.slowFor
                 request.caFile = settings.caFile
                 request.maximumBody = ByteCount(Int64(limit))
-                SigV4(credentials: try await current(), region: settings.region).sign(
+                SigV4(credentials: try await credentials.current(), region: settings.region).sign(
                     &request, host: host, path: path, query: query, payload: payload, at: date ?? transport.clock.now)
                 return request
             },
             judge: { judge($0, method, key) },
-            renew: { () async throws(StoreError) in try await renew() }, isUnsure: isUnsure)
-    }
-
-    // MARK: - Credentials
-
-    private func current() async throws(StoreError) -> S3Credentials {
-        if let known = credentials.withLock({ $0 }) { return known }
-        return try await fetched()
-    }
-
-    private func renew() async throws(StoreError) -> Bool {
-        let old = credentials.withLock { $0 }
-        return try await fetched() != old
-    }
-
-    private func fetched() async throws(StoreError) -> S3Credentials {
-        do {
-            let fresh = try await fetch()
-            credentials.withLock { $0 = fresh }
-            return fresh
-        } catch {
-            throw StoreError(.denied, nil, cause: (error as? any DRPError)?.message ?? "no credentials")
-        }
+            renew: { () async throws(StoreError) in try await credentials.renew() }, isUnsure: isUnsure)
     }
 
     // MARK: - Answers
@@ -122,14 +98,14 @@ final class S3Connection: Sendable {
         case "NoSuchKey", "NoSuchVersion": return .failed(StoreError(.missing, key))
         case "NoSuchBucket": return .failed(failure(.unreachable, "there is no bucket \(settings.bucket)"))
         case "RequestTimeTooSkewed":
-            return .failed(failure(.skewed, skew(response)))
+            return .failed(failure(.skewed, response.skew(from: transport.clock.now)))
         case "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId", "SignatureDoesNotMatch",
             "RequestExpired":
             return .renew(failure(.denied))
         case "QuotaExceeded", "InsufficientStorage", "InsufficientStorageCapacity": return .failed(failure(.full))
         case "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted",
             "ConditionalRequestConflict", "BadDigest", "XAmzContentSHA256Mismatch", "IncompleteBody":
-            return .again(failure(.unreachable), after: retryAfter(response))
+            return .again(failure(.unreachable), after: response.retryAfter)
         case "NotImplemented", "MethodNotAllowed", "InvalidBucketState", "ObjectLockConfigurationNotFoundError":
             return .failed(failure(.unsupported))
         default: break
@@ -140,7 +116,7 @@ final class S3Connection: Sendable {
         case 412: return .failed(StoreError(.alreadyThere, key))
         case 416: return .failed(StoreError(.damaged, key, cause: "it is shorter than what was asked for"))
         case 301...399:
-            let region = response.header("x-amz-bucket-region").map { S3Fault.plain($0) }
+            let region = response.header("x-amz-bucket-region").map { AnswerText.plain($0) }
             return .failed(
                 failure(
                     .denied,
@@ -148,23 +124,11 @@ final class S3Connection: Sendable {
                         + (region.map { "; the bucket is in \($0)" } ?? "")))
         case 401, 403: return .failed(failure(.denied))
         case 404: return .failed(failure(.unreachable, code.isEmpty ? "a 404 that no S3 server sends" : nil))
-        case 408, 409, 429, 500...599: return .again(failure(.unreachable), after: retryAfter(response))
+        case 408, 409, 429, 500...599: return .again(failure(.unreachable), after: response.retryAfter)
         // A 200 with an error inside, of a code that nobody knows.
         case 200..<300: return .again(failure(.unreachable), after: nil)
         default: return .failed(failure(.unreachable))
         }
-    }
-
-    private func retryAfter(_ response: HTTPResponse) -> Duration? {
-        response.header("retry-after").flatMap { Int($0) }.map { .seconds(max(0, min($0, 30))) }
-    }
-
-    private func skew(_ response: HTTPResponse) -> String {
-        let ours = transport.clock.now
-        guard let theirs = response.header("date").flatMap({ HTTPDate.parse($0) }) else {
-            return "its clock and that of this machine differ by more than a quarter of an hour"
-        }
-        return "its clock says \(theirs.formatted(.iso8601)), that of this machine \(ours.formatted(.iso8601))"
     }
 }
 
@@ -174,15 +138,6 @@ struct S3Fault {
 
     init?(_ body: [UInt8]) {
         guard !body.isEmpty, let root = XMLElement.parse(body), root.name == "Error" else { return nil }
-        code = Self.plain(root.text("Code") ?? "Unknown")
-    }
-
-    /// Letters, digits and hyphens: what a stranger says goes into messages.
-    static func plain(_ text: String) -> String {
-        String(
-            text.unicodeScalars.filter {
-                ("a"..."z").contains($0) || ("A"..."Z").contains($0) || ("0"..."9").contains($0) || $0 == "-"
-                    || $0 == "."
-            }.prefix(64).map { Character($0) })
+        code = AnswerText.plain(root.text("Code") ?? "Unknown")
     }
 }

@@ -7,7 +7,7 @@ internal import Synchronization
 ///
 /// Objects are put as a whole, with their length, MD5 and SHA-256 signed; the server refuses a body that differs, and what
 /// it holds then is asked for and compared. `docs/explanation/object-storage.md`.
-package struct S3Store: ObjectStore {
+package struct S3Store: ObjectStore, VersionedStore {
     private let connection: S3Connection
     private let traits: S3Traits
     private var lock: ObjectLock?
@@ -223,7 +223,7 @@ package struct S3Store: ObjectStore {
         try await connection.lockedUntil(key)
     }
 
-    func versions(prefix: String) async throws(StoreError) -> [S3Version] {
+    func versions(prefix: String) async throws(StoreError) -> [ObjectVersion] {
         try await connection.versions(prefix: prefix)
     }
 
@@ -231,7 +231,7 @@ package struct S3Store: ObjectStore {
         guard try await traits.keepsVersions() else {
             throw StoreError(.unsupported, nil, cause: "bucket \(connection.settings.bucket) keeps no versions")
         }
-        return S3View(store: self, time: time)
+        return PastView(store: self, time: time)
     }
 
     package func capabilities() async throws(StoreError) -> StoreCapabilities { try await traits.capabilities() }

@@ -1,19 +1,10 @@
 internal import DRPKit
 internal import Foundation
 
-/// One version of an object, or the mark of its deletion.
-struct S3Version: Sendable {
-    var key: ObjectKey
-    var id: String
-    var size: Int64
-    var written: Date
-    var isMarker: Bool
-}
-
 extension S3Connection {
     /// All versions of all objects whose names begin so, newest first for each.
-    func versions(prefix: String) async throws(StoreError) -> [S3Version] {
-        var found: [S3Version] = []
+    func versions(prefix: String) async throws(StoreError) -> [ObjectVersion] {
+        var found: [ObjectVersion] = []
         var marker: Query = []
         repeat {
             let response = try await send(.get, nil, [("versions", ""), ("prefix", prefix)] + marker)
@@ -25,7 +16,7 @@ extension S3Connection {
                     let written = item.text("LastModified").flatMap({ HTTPDate.iso($0) })
                 else { continue }
                 found.append(
-                    S3Version(
+                    ObjectVersion(
                         key: key, id: id, size: item.text("Size").flatMap { Int64($0) } ?? 0, written: written,
                         isMarker: item.name == "DeleteMarker"))
             }

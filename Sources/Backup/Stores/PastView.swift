@@ -1,18 +1,40 @@
 internal import Foundation
 internal import Synchronization
 
-/// What a bucket held at a time: of each object the version that was newest then.
-struct S3View: ObjectStore {
-    private let store: S3Store
+/// One version of an object, or the mark of its deletion.
+struct ObjectVersion: Sendable {
+    var key: ObjectKey
+    /// Empty for what was written before the store kept versions.
+    var id: String
+    var size: Int64
+    var written: Date
+    var isMarker: Bool
+}
+
+/// A store that tells and reads older versions.
+protocol VersionedStore: ObjectStore {
+    /// - Parameter version: nil for the newest.
+    func read(_ key: ObjectKey, version: String?) async throws(StoreError) -> [UInt8]
+
+    /// - Parameter version: nil for the newest.
+    func read(_ key: ObjectKey, range: Range<Int64>, version: String?) async throws(StoreError) -> [UInt8]
+
+    /// All versions of all objects whose names begin so, newest first for each.
+    func versions(prefix: String) async throws(StoreError) -> [ObjectVersion]
+}
+
+/// What a store held at a time: of each object the version that was newest then.
+struct PastView: ObjectStore {
+    private let store: any VersionedStore
     private let time: Date
     private let cache = ViewCache()
 
     /// Versions by folder at the root, listed once.
     private final class ViewCache: Sendable {
-        let folders = Mutex<[String: [ObjectKey: S3Version]]>([:])
+        let folders = Mutex<[String: [ObjectKey: ObjectVersion]]>([:])
     }
 
-    init(store: S3Store, time: Date) {
+    init(store: any VersionedStore, time: Date) {
         self.store = store
         self.time = time
     }
@@ -47,12 +69,12 @@ struct S3View: ObjectStore {
         StoreError(.unsupported, key, cause: "this is the past, which can be read alone")
     }
 
-    private func version(_ key: ObjectKey) async throws(StoreError) -> S3Version {
+    private func version(_ key: ObjectKey) async throws(StoreError) -> ObjectVersion {
         guard let version = try await versions(of: key)[key] else { throw StoreError(.missing, key) }
         return version
     }
 
-    private func versions(of key: ObjectKey) async throws(StoreError) -> [ObjectKey: S3Version] {
+    private func versions(of key: ObjectKey) async throws(StoreError) -> [ObjectKey: ObjectVersion] {
         let folder = key.parts[0]
         if let known = cache.folders.withLock({ $0[folder] }) { return known }
         let found = current(try await store.versions(prefix: folder + "/"))
@@ -60,8 +82,8 @@ struct S3View: ObjectStore {
         return found
     }
 
-    private func current(_ versions: [S3Version]) -> [ObjectKey: S3Version] {
-        var newest: [ObjectKey: S3Version] = [:]
+    private func current(_ versions: [ObjectVersion]) -> [ObjectKey: ObjectVersion] {
+        var newest: [ObjectKey: ObjectVersion] = [:]
         for version in versions where version.written <= time {
             // Of two in one second the first that is listed is the newer.
             if let known = newest[version.key], known.written >= version.written { continue }
