@@ -96,6 +96,8 @@ def http_date(moment):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # An answer goes in one piece: its second one would wait for the client's word of the first.
+    wbufsize, disable_nagle_algorithm = -1, True
     server_version, sys_version = "Windows-Azure-Blob/1.0", "stand-in"
     accounts, lock = {}, threading.Lock()
 

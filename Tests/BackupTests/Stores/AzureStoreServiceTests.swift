@@ -52,7 +52,7 @@ struct AzureStoreServiceTests {
                 from azure.storage.blob import ContainerClient
                 url, account, file, name = sys.argv[1:]
                 key = {"account_name": account, "account_key": open(file).read()}
-                for blob in ["many/a b", "many/<&>", "many/../é", ".hidden/x", "many/%2e%2e"]:
+                for blob in ["many/a b", "many/<&>", "many/é", ".hidden/x", "many/.hidden", "many/%2e%2e"]:
                     ContainerClient(url, name, credential=key).upload_blob(blob, b"x")
                 """, container.settings.endpoint, container.account.rawValue, container.account.keyFile,
                 container.settings.container,
@@ -97,7 +97,7 @@ struct AzureStoreServiceTests {
         let expected = StoreCapabilities(
             createsOnly: true, keepsVersions: account != .plain, locks: account == .locks, expires: nil)
         #expect(try await container.store().capabilities() == expected)
-        #expect(try await container.hand.versions(prefix: "").isEmpty)
+        #expect(try await container.hand.versions(prefix: "").filter { !$0.isMarker }.isEmpty)
     }
 
     @Test("a wrong key, a missing container and a clock that is an hour off are said by name")
