@@ -64,6 +64,7 @@ struct AzureStorageTests {
             }
             let check = try await world.drp("check", "acme")
             #expect(check.stdout.contains(traits), "\(check.stdout) \(check.stderr)")
+            #expect(check.stdout.contains("its SAS ends at") == (permissions != nil))
             let stores = try await world.drp("store", "list")
             #expect(stores.stdout.contains("azure") && stores.stdout.contains("yes"), "\(stores.stdout)")
             let verify = try await world.drp("backup", "verify", "acme", "--read-data", "--identity", world.identity)

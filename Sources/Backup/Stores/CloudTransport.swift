@@ -144,6 +144,27 @@ extension HTTPResponse {
     }
 }
 
+extension HTTPRequest.Header {
+    /// Whether a store keeps to `If-Match`: it refuses the tag of another object, and takes the object's own.
+    /// - Parameter put: puts one object, of a name that nobody else has.
+    static func keepsToTags(
+        _ put: ([HTTPRequest.Header], [UInt8]) async throws(StoreError) -> HTTPResponse
+    ) async throws(StoreError) -> Bool {
+        guard let own = try await put([], [0]).header("etag") else { return false }
+        let other = "\"\(String(repeating: "0", count: 32))\""
+        for tag in [other, own] {
+            do throws(StoreError) {
+                _ = try await put([.init(name: "if-match", value: tag)], [1])
+                if tag == other { return false }
+            } catch {
+                guard error.reason == .alreadyThere || error.reason == .unsupported else { throw error }
+                if tag == own { return false }
+            }
+        }
+        return true
+    }
+}
+
 enum AnswerText {
     /// Letters, digits, hyphens and dots: what a stranger says goes into messages.
     static func plain(_ text: String) -> String {

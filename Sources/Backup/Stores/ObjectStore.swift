@@ -44,7 +44,7 @@ package protocol ObjectStore: Sendable {
 
     /// Removes an object, and all older versions of it where the store keeps them. One that is not there is no error: it
     /// may be called again.
-    /// - Returns: whether it is gone, or only out of sight because a lock keeps it.
+    /// - Returns: whether it is gone, or only out of sight because a lock or the store's own bin keeps it.
     @discardableResult func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion
 
     /// Removes what interrupted writers left behind and no reader can see, and keeps what is needed for `makingRoom`.
@@ -121,6 +121,10 @@ package struct StoreCapabilities: Sendable, Hashable, Codable {
     package var locks: Bool
     /// Whether a rule of the store's own removes objects by their age; nil if it does not tell.
     package var expires: Bool?
+    /// Whether it replaces an object only while that is the one which a writer has seen.
+    package var replacesConditionally = false
+    /// When the right to use the store ends by itself; nil if it does not, or the store does not tell.
+    package var accessEnds: Date?
 }
 
 /// What became of an object that was to be deleted.

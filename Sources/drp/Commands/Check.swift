@@ -68,6 +68,11 @@ private struct Checker {
             do {
                 let found = try await Composition.openStore(settings).capabilities()
                 answer.add("store \(settings.name)", .ok, found.words)
+                if let ends = found.accessEnds, ends < composition.clock.now + 14 * 86_400 {
+                    answer.add(
+                        "store \(settings.name)", .warning,
+                        "its SAS ends at \(Text.shortTime(ends)): make another, and put it where the fleet file says")
+                }
                 if found.expires == true {
                     throw UsageError(
                         "a lifecycle rule of store \(settings.name) removes objects by their age",
@@ -226,9 +231,9 @@ struct CheckAnswer: Answer {
 
 extension StoreCapabilities {
     fileprivate var words: String {
-        [
+        ([
             createsOnly ? "refuses a second writer" : "lets a second writer replace: claims keep writers apart",
             keepsVersions ? "keeps versions" : "keeps no versions", locks ? "locks objects" : "has no locks",
-        ].joined(separator: ", ")
+        ] + (replacesConditionally ? ["replaces conditionally"] : [])).joined(separator: ", ")
     }
 }

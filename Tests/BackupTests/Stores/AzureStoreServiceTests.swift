@@ -95,9 +95,21 @@ struct AzureStoreServiceTests {
     func capabilities(account: AzureContainer.Account) async throws {
         let container = try await AzureContainer(account)
         let expected = StoreCapabilities(
-            createsOnly: true, keepsVersions: account != .plain, locks: account == .locks, expires: nil)
+            createsOnly: true, keepsVersions: account != .plain, locks: account == .locks, expires: nil,
+            replacesConditionally: true)
         #expect(try await container.store().capabilities() == expected)
         #expect(try await container.hand.versions(prefix: "").filter { !$0.isMarker }.isEmpty)
+    }
+
+    @Test("a service that lets a second writer replace is found out, and gets nothing that must stay")
+    func forgetful() async throws {
+        let (container, sas) = try await AzureContainer.signature(.plain, permissions: "rcwdl")
+        let store = container.store(http: ForgetfulAzure(base: container.http), credentials: { .sas(sas) })
+        #expect(try await store.capabilities().createsOnly == false)
+        let key = try #require(ObjectKey("a/b"))
+        let error = await #expect(throws: StoreError.self) { try await store.put(key, [1], .createOnly) }
+        #expect(error?.reason == .unsupported)
+        #expect(try await container.store().size(key) == nil)
     }
 
     @Test("a wrong key, a missing container and a clock that is an hour off are said by name")
@@ -188,6 +200,7 @@ struct AzureStoreServiceTests {
         let (container, sas) = try await AzureContainer.signature(.locks, permissions: permissions)
         let found = try await container.store(credentials: { .sas(sas) }).capabilities()
         #expect(found.keepsVersions && found.locks == permissions.contains("i"))
+        #expect(found.accessEnds.map { abs($0.timeIntervalSince(SystemClock().now) - 3600) < 60 } == true)
         #expect(try await container.hand.versions(prefix: "").isEmpty)
     }
 
@@ -318,6 +331,17 @@ struct AzureStoreServiceTests {
         }
         #expect(harmed > 0)
         #expect(try await fixture.verify().isWhole)
+    }
+}
+
+/// A service that knows nothing of `If-None-Match`. With a SAS, headers are not signed.
+private struct ForgetfulAzure: HTTPClient {
+    let base: any HTTPClient
+
+    func send(_ request: HTTPRequest) async throws -> HTTPResponse {
+        var request = request
+        request.headers.removeAll { $0.name == "if-none-match" }
+        return try await base.send(request)
     }
 }
 

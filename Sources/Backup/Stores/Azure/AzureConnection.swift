@@ -91,6 +91,12 @@ final class AzureConnection: Sendable {
         case sas(SharedAccessSignature)
     }
 
+    /// When the right to all of this ends by itself; nil if it does not, or nobody knows.
+    func accessEnds() async throws(StoreError) -> Date? {
+        guard case .sas(let sas) = try await access() else { return nil }
+        return sas.ends
+    }
+
     private func access() async throws(StoreError) -> Access {
         switch try await credentials.current() {
         case .key(let secret):

@@ -41,15 +41,17 @@ package struct AzureStore: ObjectStore, VersionedStore {
             headers.append(.init(name: "if-none-match", value: "*"))
         }
         let isUnsure = Mutex(false)
+        var isThere = false
         do {
             _ = try await connection.put(key, bytes, headers: headers, isUnsure: { isUnsure.withLock { $0 = true } })
         } catch {
             // The answer of an earlier try may be what got lost: then it is our own object that is there.
             guard error.reason == .alreadyThere, isUnsure.withLock({ $0 }) else { throw error }
+            isThere = true
         }
         let head = try await connection.send(.head, key)
         guard try await holds(key, head, bytes, md5) else {
-            throw isUnsure.withLock({ $0 })
+            throw isThere
                 ? StoreError(.alreadyThere, key)
                 : StoreError(.damaged, key, cause: "what the store holds is not what was sent")
         }
@@ -176,9 +178,9 @@ package struct AzureStore: ObjectStore, VersionedStore {
 
     private func needLocks(_ key: ObjectKey) async throws(StoreError) {
         guard try await traits.locks() else {
-            throw StoreError(
-                .unsupported, key, cause: "container \(connection.settings.container) has no version-level immutability"
-            )
+            var cause = "container \(connection.settings.container) has no version-level immutability"
+            if case .sas = connection.settings.access { cause += ", or the SAS lacks the permission i" }
+            throw StoreError(.unsupported, key, cause: cause)
         }
     }
 

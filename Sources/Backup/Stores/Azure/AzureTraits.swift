@@ -30,7 +30,8 @@ final class AzureTraits: Sendable {
         // Lifecycle rules are the account's, and told to its administrators alone.
         StoreCapabilities(
             createsOnly: try await createsOnly(), keepsVersions: try await keepsVersions(), locks: try await locks(),
-            expires: nil)
+            expires: nil, replacesConditionally: try await replacesConditionally(),
+            accessEnds: try await connection.accessEnds())
     }
 
     /// Whether blobs can have policies of their own.
@@ -71,6 +72,15 @@ final class AzureTraits: Sendable {
         let result = (createsOnly, keepsVersions)
         known.withLock { ($0.createsOnly, $0.keepsVersions) = result }
         return result
+    }
+
+    private func replacesConditionally() async throws(StoreError) -> Bool {
+        let key = Self.probe()
+        let answer = try await HTTPRequest.Header.keepsToTags { headers, bytes throws(StoreError) in
+            try await connection.put(key, bytes, headers: headers)
+        }
+        _ = try await connection.delete(key, keepsVersions: try await keepsVersions())
+        return answer
     }
 
     private func triedLock() async throws(StoreError) -> Bool {

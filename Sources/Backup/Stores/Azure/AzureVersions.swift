@@ -2,6 +2,9 @@ internal import DRPKit
 internal import Foundation
 
 extension AzureConnection {
+    /// With `deletedwithversions` a name that has no current version is listed as such, with the time of its deletion.
+    private static let withVersions = "deletedwithversions,versions"
+
     /// Puts a block blob as a whole.
     func put(
         _ key: ObjectKey, _ bytes: [UInt8] = [], headers: [HTTPRequest.Header] = [], isUnsure: () -> Void = {}
@@ -14,8 +17,7 @@ extension AzureConnection {
     /// All versions of all blobs whose names begin so, newest first for each, and marks of deletions.
     func versions(prefix: String) async throws(StoreError) -> [ObjectVersion] {
         var found: [ObjectVersion] = []
-        // With `deletedwithversions` a name that has no current version is listed as such, with the time of its deletion.
-        try await pages([("prefix", prefix), ("include", "versions,deletedwithversions")]) { page in
+        try await pages([("prefix", prefix), ("include", Self.withVersions)]) { page in
             found += page.blobs.compactMap(Self.version)
             return true
         }
@@ -27,7 +29,7 @@ extension AzureConnection {
     /// Whether the container has versions of anything.
     func hasVersions() async throws(StoreError) -> Bool {
         var has = false
-        try await pages([("include", "versions,deletedwithversions")]) { page in
+        try await pages([("include", Self.withVersions)]) { page in
             has = page.blobs.contains { $0.text("VersionId") != nil }
             return !has
         }

@@ -41,7 +41,18 @@ final class S3Traits: Sendable {
     func capabilities() async throws(StoreError) -> StoreCapabilities {
         StoreCapabilities(
             createsOnly: try await createsOnly(), keepsVersions: try await versioning() == "Enabled",
-            locks: try await isLocking(), expires: try await hasLifecycle())
+            locks: try await isLocking(), expires: try await hasLifecycle(),
+            replacesConditionally: try await replacesConditionally())
+    }
+
+    /// Whether `If-Match` is kept to; tried like `createsOnly`.
+    private func replacesConditionally() async throws(StoreError) -> Bool {
+        let key = ObjectKey(own: "drp-probe-\(UUID().uuidString.lowercased())")
+        let answer = try await HTTPRequest.Header.keepsToTags { headers, bytes throws(StoreError) in
+            try await connection.send(.put, key, headers: headers, body: bytes)
+        }
+        _ = try await connection.delete(key, keepsVersions: try await keepsVersions())
+        return answer
     }
 
     /// `Enabled`, `Suspended`, or nil where it was never on.
