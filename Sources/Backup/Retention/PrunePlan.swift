@@ -37,6 +37,12 @@ package struct PrunePlan: Sendable {
     package var wants: [String]
     package var newestGood: Int?
 
+    /// Lets nothing go.
+    mutating func block(_ why: String) {
+        blocked = why
+        (backups, packs, logs, wants) = ([], [], [], [])
+    }
+
     package var bytes: Int64 { packs.reduce(0) { $0 + $1.size } }
 }
 
@@ -52,13 +58,14 @@ struct PruneRules: Sendable {
     /// - Parameters:
     ///   - marked: when each mark was written, by the store's clock.
     func plan(_ census: Census, marked: [Int: Date], grace: TimeInterval, now: Date) -> PrunePlan {
-        let decisions = decisions(census, now: now)
+        let decisions = retention.decisions(census, now: now)
         let known = census.marks.backups
         let dropped = Set(decisions.filter { !$0.isKept }.map(\.backup.number))
         let fresh = dropped.subtracting(known)
         let blocked = fresh.isEmpty ? nil : blocked(census)
         let backups = blocked == nil ? fresh : []
         let staying = Set(census.backups.map(\.number)).subtracting(backups).subtracting(dropped.intersection(known))
+        let isBlind = isBlind(census)
         return PrunePlan(
             decisions: decisions,
             marks: census.marks.marks.sorted { $0.key < $1.key }.compactMap { number, mark in
@@ -67,8 +74,10 @@ struct PruneRules: Sendable {
                         number: number, at: $0, due: $0 + grace, backups: mark.backups, packs: mark.packs.count)
                 }
             },
-            backups: backups.sorted(), packs: superfluous(census, staying: staying), packsInAll: census.packs.count,
-            logs: superfluousLogs(census, staying: staying).filter { !census.marks.logs.contains($0.text) },
+            backups: backups.sorted(), packs: isBlind ? [] : superfluous(census, staying: staying),
+            packsInAll: census.packs.count,
+            logs: isBlind
+                ? [] : superfluousLogs(census, staying: staying).filter { !census.marks.logs.contains($0.text) },
             blocked: blocked, wants: wants(backups.count, of: census.backups.count - known.intersection(dropped).count),
             newestGood: census.newestGood)
     }
@@ -77,8 +86,9 @@ struct PruneRules: Sendable {
     func dead(
         _ census: Census, marks: [Int], now: Date
     ) -> (backups: [Census.Backup], packs: [Census.Pack], logs: [LogName]) {
+        guard !isBlind(census) else { return ([], [], []) }
         let marks = marks.compactMap { census.marks.marks[$0] }
-        let dropped = Set(decisions(census, now: now).filter { !$0.isKept }.map(\.backup.number))
+        let dropped = Set(retention.decisions(census, now: now).filter { !$0.isKept }.map(\.backup.number))
         let going = dropped.intersection(marks.flatMap(\.backups))
         let needs = census.needs(Set(census.backups.map(\.number)).subtracting(going))
         let marked = Set(marks.flatMap(\.packs))
@@ -91,18 +101,18 @@ struct PruneRules: Sendable {
         )
     }
 
+    /// Whether the list of backups may be an old one, or somebody has removed them: then nothing is superfluous.
+    private func isBlind(_ census: Census) -> Bool {
+        guard let newest = census.newestGood else { return true }
+        return history?.newest.map { newest < $0 } ?? false
+    }
+
     /// Logs go forward from a backup. What ended before the oldest one began to be is of use to none.
     private func superfluousLogs(_ census: Census, staying: Set<Int>) -> [LogName] {
         let instants = census.backups.filter { staying.contains($0.number) }.map(\.instant)
         guard let oldest = instants.min() else { return [] }
         let last = Int64((oldest.timeIntervalSince1970 - Prune.clockTolerance).rounded(.down))
         return census.logs.filter { $0.to.seconds < last }
-    }
-
-    private func decisions(_ census: Census, now: Date) -> [RetentionDecision] {
-        retention.decisions(
-            census.backups.map { RetentionCandidate(number: $0.number, instant: $0.instant, isGood: $0.isGood) },
-            leased: census.leased, now: now)
     }
 
     private func superfluous(_ census: Census, staying: Set<Int>) -> [PrunePlan.Pack] {

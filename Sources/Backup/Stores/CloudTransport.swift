@@ -61,7 +61,9 @@ struct CloudTransport: Sendable {
             let error: StoreError
             var asked: Duration?
             do {
-                switch judge(try await http.send(request)) {
+                let answer = try await http.send(request)
+                Failpoint.hit("store.answered")
+                switch judge(answer) {
                 case .done(let response): return response
                 case .failed(let failure): throw failure
                 case .renew(let failure):

@@ -8,7 +8,7 @@ internal import Synchronization
 /// at the n-th hit of that name (the first without `n`). With `DRP_FAILPOINT_SIGNAL=STOP` it stops itself instead, until
 /// somebody lets it go on: a machine that sleeps. Both are read once; without it, a hit is one
 /// comparison. Names: `run.step.<step>.<boundary>`, with the boundaries of `RunEngine`; `store.written`, `store.flushed`
-/// and `store.placed`, around each object that goes into a folder store, `store.deleted` after each that goes;
+/// and `store.placed`, around each object that goes into a folder store, `store.deleted` after each that goes; `store.answered`, after each answer of a store in the cloud;
 /// `backup.stored`, between the last pack and the manifest; `backup.committed`, between the manifest and the journal.
 package enum Failpoint {
     /// Dies or stops here if the environment says so, else returns at once. May be called from any thread.

@@ -71,6 +71,8 @@ struct S3Bucket {
 /// What can go wrong with one request.
 enum HTTPFault: String, CaseIterable, Sendable {
     case status500, status503, status429, reset, late, lostAnswer, errorInside, truncated, corrupted
+    /// A list that knows of nothing yet.
+    case staleList
 }
 
 /// Counts the requests of a client, and harms one of them.
@@ -116,6 +118,11 @@ final class FaultyHTTP: HTTPClient {
             // Less came than its length said: libcurl tells.
             _ = try await base.send(request)
             throw error(.unreachable)
+        case .staleList:
+            guard request.url.contains("list-type=2") else { return try await base.send(request) }
+            return HTTPResponse(
+                status: 200, headers: [],
+                body: Array("<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>".utf8))
         case .corrupted:
             var answer = try await base.send(request)
             if !answer.body.isEmpty { answer.body[answer.body.count / 2] ^= 0x20 }

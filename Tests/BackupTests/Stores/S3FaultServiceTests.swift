@@ -79,7 +79,7 @@ struct S3FaultServiceTests {
         }
         #expect(count.requests > 0)
         // A single fault is outlived, but for bytes that were changed on their way without TLS.
-        if fault != .corrupted && fault != .errorInside { #expect(count.named == 0) }
+        if ![.corrupted, .errorInside, .staleList].contains(fault) { #expect(count.named == 0) }
         count.tell(fault, "restore")
     }
 
@@ -113,6 +113,43 @@ struct S3FaultServiceTests {
         #expect(try await fixture.repository.numbers().count == 2)
         #expect(try await fixture.verify().isWhole)
         count.tell(fault, "prune")
+    }
+
+    @Test("sync: what it copies is whole, and the next one ends what was begun", arguments: HTTPFault.allCases)
+    func sync(_ fault: HTTPFault) async throws {
+        let bucket = try await S3Bucket()
+        let fixture = try await RepositoryFixture(MemoryStore())
+        try await fixture.backUp([chunk(1)])
+        try await copy(fixture, to: bucket.store())
+        var (count, number) = (Count(), 1 + Int(fault.hashInOrder) % Self.step)
+        while true {
+            try await fixture.backUp([chunk(1), chunk(UInt64(number) + 10)])
+            let http = FaultyHTTP(bucket.http, fault, at: number)
+            do {
+                try await copy(fixture, to: bucket.store(http: http))
+            } catch let error as any DRPError {
+                #expect(error is StoreError || error is RepositoryError || error is NamedStoreError)
+                count.named += 1
+            }
+            let report = try await Repository.verify(store: bucket.store(), keys: fixture.keys)
+            #expect(report.isWhole, "request \(number): \(report.problems)")
+            try await copy(fixture, to: bucket.store())
+            let numbers = try await Repository(store: bucket.store(), keys: fixture.keys).numbers()
+            #expect(try await numbers == fixture.repository.numbers())
+            guard http.wasHarmed else { break }
+            count.requests += 1
+            number += Self.step
+        }
+        #expect(count.requests > 0)
+        count.tell(fault, "sync")
+    }
+
+    private func copy(_ fixture: RepositoryFixture, to store: S3Store) async throws {
+        var copy = RepositoryCopy(
+            to: StoreName(unchecked: "bucket"), Repository(unchecked: store, keys: fixture.keys),
+            from: [RepositoryCopy.Source(store: StoreName(unchecked: "memory"), repository: fixture.repository)],
+            absence: .make, progress: { _ in })
+        if let problem = try await copy.run().problems.first { throw problem.error }
     }
 
     private func prune(_ fixture: RepositoryFixture, _ store: S3Store) async throws {
