@@ -109,6 +109,7 @@ struct BackupListAnswer: Answer {
     var backups: [Row] = []
     var lacking: [LackingBackups] = []
     var problems: [BackupProblem] = []
+    var alarms: [AlarmAnswer.Row] = []
 
     mutating func add(_ client: ClientID, _ store: StoreName, _ list: BackupList) {
         backups += list.backups.map { Row(client: client, store: store, backup: $0) }
@@ -131,7 +132,7 @@ struct BackupListAnswer: Answer {
         let table =
             backups.isEmpty
             ? (problems.isEmpty ? ["No backups yet: run `drp backup run CLIENT`."] : []) : [Text.table(rows)]
-        return (table + lacking.map(\.text) + problems.map(\.text)).joined(separator: "\n")
+        return (table + lacking.map(\.text) + problems.map(\.text) + alarms.map(\.line)).joined(separator: "\n")
     }
 }
 
@@ -267,6 +268,8 @@ struct VerifyAnswer: Answer {
     }
 
     var results: [Result] = []
+    /// Stores that could not be asked.
+    var problems: [BackupProblem] = []
     var isWhole: Bool { results.allSatisfy(\.report.isWhole) }
 
     var text: String {
@@ -291,7 +294,14 @@ struct VerifyAnswer: Answer {
             }
             if !report.isWhole { lines.append(Self.tellSuffering(result)) }
             return lines
-        }.joined(separator: "\n")
+        }.joined(separator: "\n") + problems.map { "\n" + $0.text }.joined()
+    }
+
+    /// Damage is told before a store that does not answer; nil if neither is.
+    var code: ErrorCode? {
+        if !isWhole { return .repositoryDamaged }
+        guard let first = problems.first else { return nil }
+        return results.isEmpty && problems.count == 1 ? first.code : .partial
     }
 
     private static func tell(_ sample: VerifyReport.Sample, of report: VerifyReport) -> String {

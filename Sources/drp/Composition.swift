@@ -17,9 +17,11 @@ struct Composition: Sendable {
     let identity: RecoveryIdentity?
     let logger: Logger
     let progress: @Sendable (ServiceProgress) -> Void
+    /// Backups are read as the stores held them then; nil for now.
+    let repositoryAt: Date?
 
     static func make(
-        fleetFile: String?, identityFile: String?, isVerbose: Bool,
+        fleetFile: String?, identityFile: String?, isVerbose: Bool, repositoryAt: Date? = nil,
         progress: @escaping @Sendable (ServiceProgress) -> Void
     ) async throws -> Composition {
         let path = try Self.fleetFile(fleetFile)
@@ -33,7 +35,8 @@ struct Composition: Sendable {
         return Composition(
             fleetFile: path, fleet: fleet, warnings: problems,
             journal: try await Journal.open(folder: fleet.state, clock: clock), clock: clock,
-            resolver: SecretResolver(), identity: identity, logger: logger, progress: progress)
+            resolver: SecretResolver(), identity: identity, logger: logger, progress: progress,
+            repositoryAt: repositoryAt)
     }
 
     /// - Throws: `fleetMissing` if there is none.
@@ -47,11 +50,19 @@ struct Composition: Sendable {
 
     static let openStore: StoreOpener = { settings in stores.open(settings) }
 
+    /// Makes stores to read backups from: as they were at `repositoryAt`, where a command asks for it.
+    var openToRead: StoreOpener {
+        guard let repositoryAt else { return Self.openStore }
+        return { try await Self.openStore($0).view(at: repositoryAt) }
+    }
+
     private static let stores = OpenStores(clock: SystemClock(), resolver: SecretResolver())
 
     var backupJob: BackupJob {
         BackupJob(fleet: fleet, journal: journal, clock: clock, resolver: resolver, open: Self.openStore)
     }
+
+    var watch: StoreWatch { StoreWatch(journal: journal, clock: clock) }
 
     var clientKeys: ClientKeys { ClientKeys(fleet: fleet, journal: journal, clock: clock, open: Self.openStore) }
 

@@ -22,8 +22,8 @@ struct DRP: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            BackupCommands.self, BootstrapCommand.self, CatalogCommands.self, Check.self, ConfigCommands.self,
-            EraseCommands.self, EventsCommands.self,
+            AlarmCommands.self, BackupCommands.self, BootstrapCommand.self, CatalogCommands.self, Check.self,
+            ConfigCommands.self, EraseCommands.self, EventsCommands.self,
             HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self, RestoreCommands.self,
             RunsCommands.self, Serve.self, StoreCommands.self,
         ])

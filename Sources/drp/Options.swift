@@ -14,9 +14,11 @@ struct CommonOptions: ParsableArguments {
     @Flag(name: .long, help: "Log more to stderr.")
     var verbose = false
 
-    func composition(identity: String? = nil, progress: ProgressDisplay? = nil) async throws -> Composition {
+    func composition(
+        identity: String? = nil, past: PastOption? = nil, progress: ProgressDisplay? = nil
+    ) async throws -> Composition {
         try await Composition.make(
-            fleetFile: fleet, identityFile: identity, isVerbose: verbose,
+            fleetFile: fleet, identityFile: identity, isVerbose: verbose, repositoryAt: past?.repositoryAt?.date,
             progress: { [display = progress ?? ProgressDisplay(json: json)] update in
                 display.show(
                     "\(update.client): \(update.service.rawValue) \(update.phase)", done: update.done,
@@ -29,6 +31,26 @@ struct CommonOptions: ParsableArguments {
 struct IdentityOption: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("The recovery identity that opens backups.", valueName: "file"))
     var identity: String
+}
+
+/// Reads backups as the stores held them at a time.
+struct PastOption: ParsableArguments {
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "As the stores were then, whatever was deleted or replaced since: 2026-11-25T02:00:00Z.", valueName: "time")
+    )
+    var repositoryAt: PastTime?
+}
+
+/// A moment that lies behind us, in ISO 8601 with its zone.
+struct PastTime: ExpressibleByArgument {
+    var date: Date
+
+    init?(argument: String) {
+        guard let date = try? Date(argument, strategy: .iso8601) else { return nil }
+        self.date = date
+    }
 }
 
 extension ClientID: ExpressibleByArgument {

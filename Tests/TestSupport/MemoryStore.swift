@@ -10,7 +10,9 @@ package final class MemoryStore: ObjectStore {
     private let times = Mutex<(now: Date, written: [ObjectKey: Date])>(
         (Date(timeIntervalSince1970: 1_800_000_000), [:]))
 
-    package init() {}
+    private let hasLocks: Bool
+
+    package init(locks: Bool = false) { hasLocks = locks }
 
     /// The store's clock, which stands still until it is set.
     package var now: Date {
@@ -61,6 +63,9 @@ package final class MemoryStore: ObjectStore {
         return .locked(until: until)
     }
 
+    package func canLock() async throws(StoreError) -> Bool { hasLocks }
+    package func locking(_ lock: ObjectLock) -> any ObjectStore { LockingStore(base: self, lock: lock) }
+
     package func lock(_ key: ObjectKey, _ lock: ObjectLock) async throws(StoreError) {
         guard self[key] != nil else { throw StoreError(.missing, key) }
         locks.withLock { $0[key] = max($0[key] ?? lock.until, lock.until) }
@@ -94,6 +99,29 @@ package final class MemoryStore: ObjectStore {
         get { objects.withLock { $0[key] } }
         set { objects.withLock { $0[key] = newValue } }
     }
+}
+
+/// Locks what lasts, in the order in which a bucket does it: with the put.
+private struct LockingStore: ObjectStore {
+    let base: MemoryStore
+    let lock: ObjectLock
+
+    func put(_ key: ObjectKey, _ bytes: [UInt8], _ rule: WriteRule) async throws(StoreError) {
+        try await base.put(key, bytes, rule)
+        if case .lasting = rule { try await base.lock(key, lock) }
+    }
+    func read(_ key: ObjectKey) async throws(StoreError) -> [UInt8] { try await base.read(key) }
+    func read(_ key: ObjectKey, range: Range<Int64>) async throws(StoreError) -> [UInt8] {
+        try await base.read(key, range: range)
+    }
+    func list(_ folder: ObjectKey) async throws(StoreError) -> [StoredObject] { try await base.list(folder) }
+    func folders() async throws(StoreError) -> [String] { try await base.folders() }
+    func size(_ key: ObjectKey) async throws(StoreError) -> Int64? { try await base.size(key) }
+    func written(_ key: ObjectKey) async throws(StoreError) -> Date? { try await base.written(key) }
+    func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion { try await base.delete(key) }
+    func canLock() async throws(StoreError) -> Bool { true }
+    func lock(_ key: ObjectKey, _ lock: ObjectLock) async throws(StoreError) { try await base.lock(key, lock) }
+    func lockedUntil(_ key: ObjectKey) async throws(StoreError) -> Date? { try await base.lockedUntil(key) }
 }
 
 /// A store that fails from its n-th `put` on, as a full disk or a dead process does; reads go through.

@@ -35,7 +35,7 @@ struct EraseCommandTests {
         try await DemoWorld.run(Self.options) { world in
             for client in ["acme", "birch"] { try await world.backUp(client) }
             let uuid = try world.repository(of: "acme").split(separator: "/").last.map(String.init) ?? ""
-            let stored = DemoWorld.files(below: world.store)
+            let stored = world.repositoryFiles()
             let plan = try await world.drp("erase", "plan", "acme")
             #expect(plan.status == 0 && plan.stdout.contains("attic"), "\(plan.stdout)\(plan.stderr)")
             expectError(
@@ -50,7 +50,7 @@ struct EraseCommandTests {
                 expectError(try await world.drp(["erase"] + verb), status: 1, code: .held, naming: ["acme", "audit"])
             }
             #expect(try await world.drp("hold", "release", "acme", "--confirm", "acme").status == 0)
-            #expect(DemoWorld.files(below: world.store) == stored, "nothing was changed so far")
+            #expect(world.repositoryFiles() == stored, "nothing was changed so far")
 
             let ended = try await world.drp("erase", "run", "acme", "--confirm", "acme", "--json")
             #expect(ended.status == 0, "\(ended.stdout)\(ended.stderr)")

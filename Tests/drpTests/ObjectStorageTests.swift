@@ -5,8 +5,6 @@ import Testing
 /// The real binary and a bucket of a real Ceph gateway.
 @Suite("Backups in a bucket", .serialized, .needsServices)
 struct ObjectStorageTests {
-    private static let environment = ProcessInfo.processInfo.environment
-
     @Test("keys, two backups, verification, prune and a restore go to and from the bucket; no secret is shown")
     func wholeWay() async throws {
         var options = DemoWorld.Options()
@@ -35,7 +33,7 @@ struct ObjectStorageTests {
                 "restore", "run", "acme", "--target", target, "--identity", world.identity)
             #expect(restore.status == 0 && restore.stdout.contains("equal: "), "\(restore.stdout) \(restore.stderr)")
             let secret = try String(
-                contentsOfFile: try #require(Self.environment["DRP_TEST_S3_SECRET"]), encoding: .utf8)
+                contentsOfFile: try DemoWorld.setting("DRP_TEST_S3_SECRET"), encoding: .utf8)
             for ended in [keys, check, verify, list, prune, restore] {
                 #expect(!(ended.stdout + ended.stderr).contains(secret.trimmingCharacters(in: .whitespacesAndNewlines)))
             }
@@ -48,8 +46,8 @@ struct ObjectStorageTests {
         (options.hasAPI, options.hasDNS) = (false, false)
         try await DemoWorld.run(options) { world in
             let bucket = try await world.moveToBucket()
-            let access = try #require(Self.environment["DRP_TEST_S3_ACCESS"])
-            let other = try #require(Self.environment["DRP_TEST_S3_OTHER_ACCESS"])
+            let access = try DemoWorld.setting("DRP_TEST_S3_ACCESS")
+            let other = try DemoWorld.setting("DRP_TEST_S3_OTHER_ACCESS")
             try world.editFleet("access: {file: \(access)}", "access: {file: \(other)}")
             let denied = try await world.drp("backup", "run", "acme")
             #expect(denied.status == 10 && denied.stderr.contains("vault"), "\(denied.stderr)")

@@ -40,11 +40,11 @@ policies:
     stores: [vault]
 
 environments:
-  production: {policy: nightly, objectives: {rpo: 24h, rto: 30m, availability: 99.9}}
+  staging: {policy: nightly, objectives: {rpo: 24h, rto: 30m, availability: 99.9}}
 
 clients:
   - id: acme
-    environment: production
+    environment: staging
     site: north
     priority: 1
     services:
@@ -54,7 +54,7 @@ clients:
     domains: [acme.$DNS_ZONE]
     contacts: [ops@acme.example]
   - id: birch
-    environment: production
+    environment: staging
     site: north
     priority: 2
     services:

@@ -85,6 +85,10 @@ package struct BundleShipper: Sendable {
             guard let recipient = Recipient(text) else { throw KeysError(.badRecipient, text) }
             return recipient
         }
+        guard BootstrapBundle.recipientCounts.contains(recipients.count) else {
+            throw StoreError(
+                .unsupported, BundleShelf.folder, cause: "a bundle has 1 to 100 recipients, not \(recipients.count)")
+        }
         let (copy, head) = try await copyOfJournal(state: gathered.fleet.state)
         for (settings, store, last) in wanting {
             do {
@@ -93,7 +97,7 @@ package struct BundleShipper: Sendable {
                     throw StoreError(.full, BundleShelf.folder, cause: "the bundle has \(archive.count) bytes")
                 }
                 let bundle = try BootstrapBundle.seal(archive, to: recipients)
-                let shelf = BundleShelf(store: locked(store, settings, gathered.fleet))
+                let shelf = BundleShelf(store: try await locked(store, settings, gathered.fleet))
                 let number = try await shelf.put(bundle, after: last?.number ?? 0)
                 // Older ones go only once this one was seen to be there, whole.
                 guard try await shelf.read(number) == bundle else {
@@ -134,9 +138,11 @@ package struct BundleShipper: Sendable {
     }
 
     /// Under the longest lock of the policies that use the store.
-    private func locked(_ store: any ObjectStore, _ settings: StoreSettings, _ fleet: Fleet) -> any ObjectStore {
+    private func locked(
+        _ store: any ObjectStore, _ settings: StoreSettings, _ fleet: Fleet
+    ) async throws(StoreError) -> any ObjectStore {
         let locks = fleet.policies.filter { $0.stores.contains(settings.name) }.compactMap(\.lock)
-        guard let longest = locks.map(\.lasts).max() else { return store }
+        guard let longest = locks.map(\.lasts).max(), try await store.canLock() else { return store }
         let mode: LockMode = locks.contains { $0.mode == .compliance } ? .compliance : .governance
         return store.locking(
             ObjectLock(mode: mode, until: clock.now + TimeInterval(longest.components.seconds)))

@@ -71,7 +71,7 @@ package struct BackupJob: Sendable {
         }
     }
 
-    private var sync: StoreSync { StoreSync(fleet: fleet, journal: journal, open: open) }
+    private var sync: StoreSync { StoreSync(fleet: fleet, journal: journal, clock: clock, open: open) }
 
     private var catalog: CatalogRebuild { CatalogRebuild(fleet: fleet, journal: journal, open: open) }
 
@@ -90,7 +90,7 @@ package struct BackupJob: Sendable {
         let backup: Committed
         do {
             let databases = try await ClientDatabases(place.services, side: .source, resolver: resolver)
-            await open(fleet.stores(of: client), keys, targets)
+            await open(client, keys, targets)
             try targets.requireNotErased(fleet.stores(of: client).map(\.name))
             try targets.requireOne()
             let known = try await journal.newestBackup(client: client.id, repository: keys.client)
@@ -100,8 +100,13 @@ package struct BackupJob: Sendable {
                 backup = try await withHeartbeat(
                     by: clock, beat: { try await targets.beat(lease, number: start.number) }
                 ) {
+                    // Before the catch-up, which mends what is gone.
+                    try await look(client.id, targets)
                     try await sync.catchUp(targets, client.id, keys)
                     let writer = try await BackupWriter.make(targets, start, holder: lease)
+                    for (store, packs) in writer.indexedPacks {
+                        try await watch.look(atPacks: store, absent: packs.absent, of: packs.all, client: client.id)
+                    }
                     let (mongo, redis) = try await read(databases, client.id, writer, progress)
                     return try await commit(writer, mongo, redis, started, lease)
                 }
@@ -112,13 +117,57 @@ package struct BackupJob: Sendable {
             Failpoint.hit("backup.committed")
         } catch {
             try await fail(entries, targets, error, lease)
+            for store in fleet.stores(of: client) { try await watch.look(atAbsenceOf: store.name, client: client.id) }
             throw error
         }
         let results = try await record(entries, targets, backup, lease)
         try await recordCopies(client.id, backup, results)
         // Others that were copied before the capture are complete now.
         try await sync.settle(client, keys)
+        try await renewLocks(client, targets)
+        for store in fleet.stores(of: client) { try await watch.look(atAbsenceOf: store.name, client: client.id) }
         return results
+    }
+
+    private var watch: StoreWatch { StoreWatch(journal: journal, clock: clock) }
+
+    private func look(_ client: ClientID, _ targets: BackupTargets) async throws {
+        for target in targets.living {
+            guard let store = target.store else { continue }
+            do {
+                try await watch.look(at: store, try await target.repository.store.capabilities())
+                try await watch.look(at: store, target.repository, of: client)
+            } catch let error as StoreError {
+                try targets.leave(target, error)
+            }
+        }
+        try targets.requireOne()
+    }
+
+    /// The backup is there whatever becomes of this: a lock that could not be renewed is an alarm.
+    private func renewLocks(_ client: Client, _ targets: BackupTargets) async throws {
+        for target in targets.living {
+            guard let store = target.store, let term = target.repository.lockTerm else { continue }
+            let last = try await journal.lastRenewal(of: client.id, in: store)
+            if let last, last <= clock.now, clock.now.timeIntervalSince(last) < term.interval { continue }
+            let subject = AlarmSubject(.locksBehind, client: client.id, store: store)
+            do {
+                let isHeldThere = try await target.repository.isHeld()
+                let isHeld = try await journal.hold(of: client.id) != nil
+                let retention = fleet.retention(of: client, isHeld: isHeld || isHeldThere)
+                let report = try await LockRenewal(target.repository, term: term, retention: retention)
+                    .run(now: clock.now)
+                var fields = try JSONValue(encoding: report).object ?? [:]
+                fields["store"] = .text(store.text)
+                try await journal.append(event: "locks.renewed", client: client.id, payload: .object(fields))
+                try await journal.setAlarm(subject, nil)
+            } catch let error as JournalError {
+                throw error
+            } catch {
+                let why = (error as? any DRPError)?.message ?? "\(error)"
+                try await journal.setAlarm(subject, "locks of its backups could not be renewed: \(why)")
+            }
+        }
     }
 
     private struct Committed: Sendable {
@@ -137,12 +186,16 @@ package struct BackupJob: Sendable {
     }
 
     /// All stores at once; in the order of the policy.
-    private func open(_ stores: [StoreSettings], _ keys: WriterKeys, _ targets: BackupTargets) async {
+    private func open(_ client: Client, _ keys: WriterKeys, _ targets: BackupTargets) async {
+        let stores = fleet.stores(of: client)
+        let lock = fleet.lockTerm(of: client, now: clock.now)
         await withTaskGroup(of: (Int, Result<Repository, any Error>).self) { group in
             for (index, settings) in stores.enumerated() {
                 group.addTask {
                     do {
-                        return (index, .success(try await Repository(store: try await open(settings), keys: keys)))
+                        let repository = try await Repository(
+                            store: try await open(settings), keys: keys, lock: lock)
+                        return (index, .success(repository))
                     } catch { return (index, .failure(error)) }
                 }
             }

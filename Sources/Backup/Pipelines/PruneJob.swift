@@ -28,19 +28,26 @@ package struct PruneJob: Sendable {
     /// What a run would do now; changes nothing.
     package func plan(_ client: Client, grace: Duration) async throws -> [Outcome<PrunePlan>] {
         let isHeld = try await journal.hold(of: client.id) != nil
+        let alarm = try await alarm(for: client)
         return await eachStore(client) { repository, settings in
             let isHeldThere = try await repository.isHeld()
-            return try await prune(repository, client, settings.name, grace, isHeld: isHeld || isHeldThere)
+            var plan = try await prune(repository, client, settings.name, grace, isHeld: isHeld || isHeldThere)
                 .plan(now: clock.now)
+            if let alarm { plan.block(alarm.text) }
+            return plan
         }
     }
 
     /// - Parameter isConfirmed: whether the client's name was given.
-    /// - Throws: `JournalError.leased` while a backup, a restore or a migration of the client runs, `PruneError.held`.
+    /// - Throws: `JournalError.leased` while a backup, a restore or a migration of the client runs, `PruneError.held`;
+    ///   `PruneError.alarmed` while an alarm is open that stops retention.
     package func run(_ client: Client, grace: Duration, isConfirmed: Bool) async throws -> [Outcome<PruneReport>] {
         // Under the lease of backups, so that none of this journal runs beside.
         try await journal.holding("client/\(client.id)") { lease in
             try await requireNoHold(client.id)
+            if let alarm = try await alarm(for: client) {
+                throw PruneError(.alarmed(number: alarm.id, alarm.text), "\(client.id)")
+            }
             return await eachStore(client) { repository, settings in
                 try await run(repository, client, settings.name, grace, isConfirmed: isConfirmed, lease)
             }
@@ -86,11 +93,25 @@ package struct PruneJob: Sendable {
     private func prune(
         _ repository: Repository, _ client: Client, _ store: StoreName, _ grace: Duration, isHeld: Bool
     ) async throws -> Prune {
-        let policy = fleet.policy(of: client)
-        let retention = Retention(keep: policy?.keep, zone: policy?.schedule.timeZone ?? .gmt, isHeld: isHeld)
-        return Prune(
-            repository, retention: retention, history: try await journal.lastPrune(of: client.id, in: store),
+        Prune(
+            repository, retention: fleet.retention(of: client, isHeld: isHeld),
+            history: try await journal.lastPrune(of: client.id, in: store),
             grace: grace)
+    }
+
+    /// Looks at the stores, and at the journal: what is there may be all that is left.
+    private func alarm(for client: Client) async throws -> Alarm? {
+        let watch = StoreWatch(journal: journal, clock: clock)
+        let looks = await eachStore(client) { repository, settings in
+            try await watch.look(at: settings.name, try await repository.store.capabilities())
+            try await watch.look(at: settings.name, repository, of: client.id)
+        }
+        // A store that cannot be asked is named by what follows.
+        for case .failure(let error as JournalError) in looks.map(\.result) { throw error }
+        let stores = fleet.stores(of: client).map(\.name)
+        return try await journal.alarms(client: client.id).first { alarm in
+            alarm.kind.stopsRetention && (alarm.store.map { stores.contains($0) } ?? true)
+        }
     }
 
     private func requireNoHold(_ client: ClientID) async throws {

@@ -11,12 +11,14 @@ package struct StoreSync: Sendable {
 
     private let fleet: Fleet
     private let journal: Journal
+    private let clock: any WallClock
     private let open: StoreOpener
 
     /// - Parameter open: makes the store that the settings describe.
-    package init(fleet: Fleet, journal: Journal, open: @escaping StoreOpener) {
+    package init(fleet: Fleet, journal: Journal, clock: any WallClock, open: @escaping StoreOpener) {
         self.fleet = fleet
         self.journal = journal
+        self.clock = clock
         self.open = open
     }
 
@@ -24,11 +26,12 @@ package struct StoreSync: Sendable {
     /// - Parameters:
     ///   - from: copies from this store alone, which need not be of the policy; nil for all others of the policy.
     ///   - to: copies to this store alone; nil for all of the policy.
+    ///   - openSource: makes the stores that are copied from, if not as all others are made.
     ///   - progress: called with the store and the bytes of each pack.
     /// - Returns: a result for each store that was copied to.
     /// - Throws: `JournalError.leased` while a backup, a prune or a restore of the client runs; what reading its keys throws.
     package func run(
-        _ client: Client, from: StoreName? = nil, to: StoreName? = nil,
+        _ client: Client, from: StoreName? = nil, to: StoreName? = nil, openSource: StoreOpener? = nil,
         progress: @escaping @Sendable (StoreName, Int64) -> Void = { _, _ in }
     ) async throws -> [Outcome] {
         // No end to the lease while this process lives: nothing would stop what it goes on to write.
@@ -44,7 +47,9 @@ package struct StoreSync: Sendable {
                     Outcome(
                         store: target.name,
                         result: await result {
-                            try await copy(client, keys, to: target, from: sources) { progress(target.name, $0) }
+                            try await copy(client, keys, to: target, from: sources, openSource ?? open) {
+                                progress(target.name, $0)
+                            }
                         }))
             }
             try await settle(client, keys)
@@ -65,13 +70,13 @@ package struct StoreSync: Sendable {
 
     private func copy(
         _ client: Client, _ keys: WriterKeys, to target: StoreSettings, from others: [StoreSettings],
-        progress: @escaping @Sendable (Int64) -> Void
+        _ openSource: StoreOpener, progress: @escaping @Sendable (Int64) -> Void
     ) async throws -> CopyReport {
         var sources: [RepositoryCopy.Source] = []
         var failures: [CopyReport.Problem] = []
         for settings in others where settings.name != target.name {
             do {
-                let repository = try await Repository(store: try await open(settings), keys: keys)
+                let repository = try await Repository(store: try await openSource(settings), keys: keys)
                 sources.append(RepositoryCopy.Source(store: settings.name, repository: repository))
             } catch let error as RepositoryError where error.reason == .missing && others.count > 1 {
                 // It has nothing to give; as a target it is made.
@@ -84,7 +89,8 @@ package struct StoreSync: Sendable {
             }
         }
         // The store's own name stands on its outcome, not on those of the others.
-        let repository = Repository(unchecked: try await open(target), keys: keys)
+        let repository = try await Repository(
+            unchecked: try await open(target), keys: keys, lock: fleet.lockTerm(of: client, now: clock.now))
         var copy = RepositoryCopy(to: target.name, repository, from: sources, absence: .make, progress: progress)
         var report = try await copy.run()
         report.problems = failures + report.problems

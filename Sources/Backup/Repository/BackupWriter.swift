@@ -84,6 +84,16 @@ package final class BackupWriter: ChunkSink {
     /// SHA-256 of the sealed manifest, once it is committed.
     package var manifestHash: ContentHash? { state.withLock { $0.hash } }
 
+    /// Packs that indexes name, and those of them that are not there, in each store.
+    var indexedPacks: [StoreName: (all: Int, absent: Int)] {
+        var found: [StoreName: (all: Int, absent: Int)] = [:]
+        for known in known {
+            guard let store = known.target.store else { continue }
+            found[store] = (known.catalog.packs.count + known.catalog.absent.count, known.catalog.absent.count)
+        }
+        return found
+    }
+
     /// What went through until now.
     package var counters: BackupCounters { state.withLock { $0.counters } }
 
@@ -262,13 +272,18 @@ package final class BackupWriter: ChunkSink {
         let fresh = state.withLock { $0.fresh }
         let reused = manifest.chunks.keys.filter { !fresh.contains($0) }
         try await targets.each { [known] target in
-            var needed = Set(stored.map(\.name))
+            var reusedPacks: Set<ContentHash> = []
             if let catalog = known.first(where: { $0.target.id == target.id })?.catalog {
                 for id in reused {
-                    if let place = catalog.location(id) { needed.insert(catalog.packs[Int(place.pack)].name) }
+                    if let place = catalog.location(id) { reusedPacks.insert(catalog.packs[Int(place.pack)].name) }
                 }
             }
-            try await target.repository.requirePacks(needed, "the backup")
+            let repository = target.repository
+            if let term = repository.lockTerm {
+                try await repository.renewLocks(
+                    reusedPacks.map { repository.layout.pack($0) }, term.lock, least: term.least)
+            }
+            try await repository.requirePacks(reusedPacks.union(stored.map(\.name)), "the backup")
         }
     }
 

@@ -10,7 +10,7 @@ internal import Foundation
 /// before the nonce as associated data; tag (16). Anybody can make one: whose it is, is told by the event chain in it.
 enum BootstrapBundle {
     private static let letter = UInt8(ascii: "F")
-    private static let mostRecipients = 100
+    static let recipientCounts = 1...100
     /// Bytes of the archive at most.
     static let limit = 512 << 20
 
@@ -19,7 +19,7 @@ enum BootstrapBundle {
     }
 
     static func seal(_ archive: [UInt8], to recipients: [Recipient]) throws -> [UInt8] {
-        precondition((1...mostRecipients).contains(recipients.count), "a bundle for \(recipients.count) recipients")
+        precondition(recipientCounts.contains(recipients.count), "a bundle for \(recipients.count) recipients")
         let key = SymmetricKey(size: .bits256)
         var head = DocumentHeader(letter: letter, epoch: 0).bytes
         head.append(little: UInt16(recipients.count))
@@ -66,7 +66,7 @@ enum BootstrapBundle {
         try DocumentHeader(letter: letter, epoch: 0).check(bundle, subject: subject)
         var reader = SliceReader(bundle.dropFirst(DocumentHeader.length), subject: subject)
         let count = Int(try reader.number(UInt16.self))
-        guard (1...mostRecipients).contains(count) else {
+        guard recipientCounts.contains(count) else {
             throw RepositoryError(.damaged, subject, cause: "it has \(count) recipients")
         }
         var wraps: [Recipient: [UInt8]] = [:]

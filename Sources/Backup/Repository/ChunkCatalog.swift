@@ -30,6 +30,9 @@ struct ChunkCatalog: Sendable {
     /// The indexes that are there, and which packs each names.
     private(set) var indexes: [ObjectKey: [ContentHash]] = [:]
 
+    /// Packs that an index names and that are not there, or not of the size they had.
+    private(set) var absent: Set<ContentHash> = []
+
     /// Packs that no index names.
     private(set) var unindexed: Set<ContentHash> = []
 
@@ -74,6 +77,7 @@ struct ChunkCatalog: Sendable {
                 // A prune has replaced it meanwhile: the trailers of its packs tell.
             }
         }
+        catalog.absent = Set(catalog.indexes.values.joined()).subtracting(catalog.packs.map(\.name))
         catalog.unindexed = Set(uncovered.keys)
         for (name, size) in uncovered.sorted(by: { $0.key < $1.key }) {
             do {

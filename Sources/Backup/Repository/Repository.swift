@@ -5,21 +5,35 @@ package import Foundation
 package struct Repository: Sendable {
     package let store: any ObjectStore
     package let keys: WriterKeys
+    /// How what it writes is locked; nil if it is not.
+    package let lockTerm: LockTerm?
     let layout: RepositoryLayout
     let compression = Compression()
     let documents: SealedDocument
 
     /// Opens the client's repository.
+    /// - Parameter lock: locks what it writes and what its backups build on, where the store can.
     /// - Throws: `RepositoryError.missing` if there is none, `.foreign` if it is of another client or of a newer format, `.damaged` if its card is; `StoreError`.
-    package init(store: any ObjectStore, keys: WriterKeys) async throws {
-        self.init(unchecked: store, keys: keys)
+    package init(store: any ObjectStore, keys: WriterKeys, lock: LockTerm? = nil) async throws {
+        try await self.init(unchecked: store, keys: keys, lock: lock)
         try await checkCard()
     }
 
     /// Opens nothing yet: for verification, which reports what is wrong instead.
     init(unchecked store: any ObjectStore, keys: WriterKeys) {
+        self.init(store, keys, nil)
+    }
+
+    init(unchecked store: any ObjectStore, keys: WriterKeys, lock: LockTerm?) async throws(StoreError) {
+        var term = lock
+        if lock != nil, try await !store.canLock() { term = nil }
+        self.init(term.map { store.locking($0.lock) } ?? store, keys, term)
+    }
+
+    private init(_ store: any ObjectStore, _ keys: WriterKeys, _ lockTerm: LockTerm?) {
         self.store = store
         self.keys = keys
+        self.lockTerm = lockTerm
         layout = RepositoryLayout(client: keys.client)
         documents = SealedDocument(keys: keys, compression: compression)
     }

@@ -36,12 +36,17 @@ package struct Prune: Sendable {
         var census = try await Census.count(repository)
         for key in census.marks.damaged.keys.sorted() { try await store.delete(key) }
         var report = PruneReport()
-        let due = try await markTimes(census).filter { $0.value + grace <= now }.keys.sorted()
+        let old = try await markTimes(census).filter { $0.value + grace <= now }.keys.sorted()
+        let locked = try await locks(of: old, census, now: now)
+        let due = old.filter { locked[$0] == nil }
         if !due.isEmpty {
             report.removed = try await remove(due, census, now: now, mayDelete)
             census = try await Census.count(repository)
         }
-        let plan = try await plan(census, now: now)
+        var plan = try await plan(census, now: now)
+        for index in plan.marks.indices {
+            if let until = locked[plan.marks[index].number] { plan.marks[index].due = until }
+        }
         report.add(plan)
         guard isConfirmed || plan.wants.isEmpty else {
             report.unconfirmed = plan.wants
@@ -71,6 +76,35 @@ package struct Prune: Sendable {
         }
         plan.packs = packs
         return plan
+    }
+
+    /// What a lock keeps is not touched before its end, and the mark that names it waits: hidden behind a marker, it would
+    /// only be forgotten.
+    /// - Returns: until when an object of the mark is locked, for marks that have one.
+    private func locks(of marks: [Int], _ census: Census, now: Date) async throws -> [Int: Date] {
+        guard try await store.canLock() else { return [:] }
+        let layout = repository.layout
+        var found: [Int: Date] = [:]
+        for number in marks {
+            guard let mark = census.marks.marks[number] else { continue }
+            let keys =
+                mark.packs.map { layout.pack($0) } + mark.backups.map { layout.backup($0) }
+                + census.logs.filter { mark.logs.contains($0.text) }.map { layout.log($0) }
+            // The first one is enough.
+            for key in keys {
+                guard let until = try await lockedUntil(key), until > now else { continue }
+                found[number] = until
+                break
+            }
+        }
+        return found
+    }
+
+    private func lockedUntil(_ key: ObjectKey) async throws -> Date? {
+        do { return try await store.lockedUntil(key) } catch {
+            guard error.reason == .missing else { throw error }
+            return nil
+        }
     }
 
     private func isOlder(_ key: ObjectKey, now: Date) async throws -> Bool {
@@ -221,6 +255,8 @@ package struct PruneError: DRPError, Equatable {
         ///   - place: `the journal`, or the store.
         ///   - why: the reason of the hold, if it can be read.
         case held(place: String, why: String?)
+        /// An alarm is open: its number, and what it says.
+        case alarmed(number: Int64, String)
         /// The store does not tell when its objects were written.
         case noClock
         case clocksDiffer(store: Date, ours: Date)
@@ -238,6 +274,7 @@ package struct PruneError: DRPError, Equatable {
     package var code: ErrorCode {
         switch reason {
         case .held: .held
+        case .alarmed: .alarmed
         case .noClock, .clocksDiffer: .clocksDiffer
         }
     }
@@ -245,6 +282,7 @@ package struct PruneError: DRPError, Equatable {
     package var message: String {
         switch reason {
         case .held(let place, let why): "\(subject) is held by \(place)" + (why.map { ": \($0)" } ?? "")
+        case .alarmed(let number, let why): "nothing of \(subject) may go while alarm \(number) is open: \(why)"
         case .noClock: "the store of \(subject) does not tell when its objects were written"
         case .clocksDiffer(let store, let ours):
             "the clock of the store of \(subject) says \(store.formatted(.iso8601)), that of this machine "

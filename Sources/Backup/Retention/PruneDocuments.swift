@@ -91,7 +91,7 @@ extension Repository {
     /// The name is the hash of the bytes: one that is there is this one.
     func putIndex(_ sealed: [UInt8]) async throws(StoreError) {
         do {
-            try await store.put(layout.index(ContentHash(hashing: sealed)), sealed, .createOnly)
+            try await store.put(layout.index(ContentHash(hashing: sealed)), sealed, .lasting)
         } catch  where error.reason == .alreadyThere {
         }
     }

@@ -133,3 +133,11 @@ package enum RetentionReason: Sendable, Hashable {
         }
     }
 }
+
+extension Fleet {
+    /// What the client's policy keeps.
+    func retention(of client: Client, isHeld: Bool) -> Retention {
+        let policy = policy(of: client)
+        return Retention(keep: policy?.keep, zone: policy?.schedule.timeZone ?? .gmt, isHeld: isHeld)
+    }
+}

@@ -53,6 +53,9 @@ package protocol ObjectStore: Sendable {
     /// - Returns: the same store, for small objects that come before a deletion: a full one still takes them, if it can.
     func makingRoom() -> any ObjectStore
 
+    /// Whether `locking` and `lock` work here.
+    func canLock() async throws(StoreError) -> Bool
+
     /// - Returns: the same store; what it puts with the rule `.lasting` is locked.
     func locking(_ lock: ObjectLock) -> any ObjectStore
 
@@ -77,6 +80,7 @@ extension ObjectStore {
     package func capabilities() async throws(StoreError) -> StoreCapabilities {
         StoreCapabilities(createsOnly: true, keepsVersions: false, locks: false, expires: false)
     }
+    package func canLock() async throws(StoreError) -> Bool { false }
     package func locking(_ lock: ObjectLock) -> any ObjectStore { self }
     package func lock(_ key: ObjectKey, _ lock: ObjectLock) async throws(StoreError) {
         throw StoreError(.unsupported, key, cause: "it has no locks")

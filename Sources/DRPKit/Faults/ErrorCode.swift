@@ -23,6 +23,7 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
     case held = "E1401"
     case clocksDiffer = "E1402"
     case clientErased = "E1403"
+    case alarmed = "E1404"
     case sourceUnreachable = "E2101"
     case sourceDenied = "E2102"
     case sourceChanged = "E2201"
@@ -41,7 +42,9 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
     /// The exit status of a command that ends with this error.
     package var exitStatus: Int32 {
         switch self {
-        case .failed, .held, .clocksDiffer, .clientErased, .journalUnusable, .evidenceBroken, .deadlineExceeded: 1
+        case .failed, .held, .clocksDiffer, .clientErased, .alarmed, .journalUnusable, .evidenceBroken,
+            .deadlineExceeded:
+            1
         case .usage, .fleetInvalid, .fleetMissing, .secretUnavailable, .runbookInvalid, .identityInvalid,
             .confirmationMissing:
             2
@@ -85,6 +88,8 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
         case .clocksDiffer: "Set the clocks of this machine and of the store right, then run the command again."
         case .clientErased:
             "Take it out of the fleet file; a client of that name that begins anew needs another id in it."
+        case .alarmed:
+            "Look into what it says; then `drp alarm end NUMBER --reason TEXT`, if it does not end by itself."
         case .sourceUnreachable: "Check that the server runs and that its address in the fleet file is right."
         case .sourceDenied: "Check user and password in the service's uri and the user's roles."
         case .sourceChanged: "Run the backup again when the schema is quiet."

@@ -69,7 +69,6 @@ extension Fleet {
             }
         }
         for policy in policies {
-            if policy.lock != nil { parts.append("policies.\(policy.name).lock") }
             if policy.log != nil { parts.append("policies.\(policy.name).log") }
             if policy.drill != nil { parts.append("policies.\(policy.name).drill") }
         }

@@ -27,6 +27,11 @@ package struct Policy: Sendable, Hashable {
         /// From the backup that needs an object last.
         package var lasts: Duration
         package var mode: LockMode
+
+        package init(lasts: Duration, mode: LockMode) {
+            self.lasts = lasts
+            self.mode = mode
+        }
     }
 
     package enum Drill: String, Sendable, Hashable, CaseIterable { case weekly, monthly, quarterly, yearly }

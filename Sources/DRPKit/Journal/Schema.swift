@@ -115,7 +115,8 @@ enum Schema {
         """
 
     /// One chain of numbers over all stores of a client: what the journal knows of its end counts too, and a repository that
-    /// was made anew has another uuid. `lacking`: names of stores, a JSON list.
+    /// was made anew has another uuid. `lacking`: names of stores, a JSON list. `alarms`: '' for no client or store,
+    /// so that they are unique.
     private static let v3 = """
         ALTER TABLE backups ADD COLUMN repository TEXT;
         ALTER TABLE backups ADD COLUMN hash BLOB CHECK (length(hash) = 32);
@@ -124,6 +125,12 @@ enum Schema {
             client TEXT NOT NULL, repository TEXT NOT NULL, number INTEGER NOT NULL, lacking TEXT NOT NULL,
             since TEXT NOT NULL,
             PRIMARY KEY (client, repository, number)
+        ) STRICT;
+
+        CREATE TABLE alarms (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            kind TEXT NOT NULL, client TEXT NOT NULL, store TEXT NOT NULL, since TEXT NOT NULL, text TEXT NOT NULL,
+            UNIQUE (kind, client, store)
         ) STRICT;
         """
 }

@@ -56,6 +56,7 @@ struct BackupCommands: AsyncParsableCommand {
                     }
                 }
                 try Output.answer(answer, json: common.json)
+                for alarm in try await composition.alarms(of: wanted) { Output.note(AlarmAnswer.Row(alarm).line) }
                 if let code = answer.code { throw ExitStatus(code) }
             }
         }
@@ -68,21 +69,28 @@ struct BackupCommands: AsyncParsableCommand {
                 Examples:
                   drp backup list
                   drp backup list acme --json
+                  drp backup list acme --repository-at 2026-11-25T02:00:00Z
                 """)
 
         @Argument(help: ArgumentHelp("Clients; all without any.", valueName: "client"))
         var clients: [ClientID] = []
 
+        @OptionGroup var past: PastOption
         @OptionGroup var common: CommonOptions
 
         func run() async throws {
-            let composition = try await common.composition()
+            let composition = try await common.composition(past: past)
             var answer = BackupListAnswer()
             for client in try composition.clients(clients) {
                 for settings in composition.fleet.stores(of: client) {
                     do {
-                        let list = try await composition.repository(of: client, in: settings).backups()
+                        let repository = try await composition.repository(of: client, in: settings)
+                        let list = try await repository.backups()
                         answer.add(client.id, settings.name, list)
+                        // The past is as it was: an alarm is of today.
+                        if composition.repositoryAt == nil {
+                            try await composition.watch.look(at: settings.name, repository, of: client.id, list)
+                        }
                     } catch {
                         answer.problems.append(BackupProblem(client: client.id, store: settings.name, error))
                     }
@@ -91,10 +99,14 @@ struct BackupCommands: AsyncParsableCommand {
                     answer.lacking.append(LackingBackups(client: client.id, store: store, numbers: numbers))
                 }
             }
+            answer.alarms = try await composition.alarms(of: try composition.clients(clients)).map {
+                AlarmAnswer.Row($0)
+            }
             try Output.answer(answer, json: common.json)
             if let code = answer.problems.first?.code {
                 throw ExitStatus(answer.backups.isEmpty ? code : .partial)
             }
+            if !answer.alarms.isEmpty { throw ExitStatus(.alarmed) }
         }
     }
 
@@ -110,10 +122,11 @@ struct BackupCommands: AsyncParsableCommand {
         @Argument(help: ArgumentHelp("CLIENT/NUMBER or CLIENT/latest.", valueName: "backup"))
         var backup: BackupReference
 
+        @OptionGroup var past: PastOption
         @OptionGroup var common: CommonOptions
 
         func run() async throws {
-            let composition = try await common.composition()
+            let composition = try await common.composition(past: past)
             let found = try await composition.find(backup)
             let sizes = try await found.repository.sizes(of: found.manifest)
             try Output.answer(BackupShowAnswer(found.manifest, sizes: sizes, store: found.store), json: common.json)
@@ -150,6 +163,7 @@ struct BackupCommands: AsyncParsableCommand {
                 "Read this share of the packs, as 5% or 0.5%, another one each time.", valueName: "share"))
         var sample: SampleShare?
 
+        @OptionGroup var past: PastOption
         @OptionGroup var common: CommonOptions
 
         func validate() throws {
@@ -158,22 +172,29 @@ struct BackupCommands: AsyncParsableCommand {
 
         func run() async throws {
             let display = ProgressDisplay(json: common.json)
-            let composition = try await common.composition(identity: identity, progress: display)
+            let composition = try await common.composition(identity: identity, past: past, progress: display)
             var answer = VerifyAnswer()
             for client in try composition.clients(clients) {
                 for settings in composition.fleet.stores(of: client) {
                     let done = ByteMeter()
-                    let report = try await composition.verify(
-                        client, in: settings, readData: readData, share: sample
-                    ) {
-                        display.show("\(client.id): \(settings.name)", done: done.add($0), total: 0)
+                    do {
+                        let report = try await composition.verify(
+                            client, in: settings, readData: readData, share: sample
+                        ) {
+                            display.show("\(client.id): \(settings.name)", done: done.add($0), total: 0)
+                        }
+                        display.end()
+                        answer.results.append(
+                            VerifyAnswer.Result(client: client.id, store: settings.name, report: report))
+                    } catch {
+                        display.end()
+                        if clients.count == 1 && composition.fleet.stores(of: client).count == 1 { throw error }
+                        answer.problems.append(BackupProblem(client: client.id, store: settings.name, error))
                     }
-                    display.end()
-                    answer.results.append(VerifyAnswer.Result(client: client.id, store: settings.name, report: report))
                 }
             }
             try Output.answer(answer, json: common.json)
-            if !answer.isWhole { throw ExitStatus(.repositoryDamaged) }
+            if let code = answer.code { throw ExitStatus(code) }
         }
     }
 }
@@ -184,7 +205,7 @@ extension Composition {
     }
 
     func repository(of client: Client, in settings: StoreSettings) async throws -> Repository {
-        try await Repository(store: try await Self.openStore(settings), keys: try keys(of: client))
+        try await Repository(store: try await openToRead(settings), keys: try keys(of: client))
     }
 
     /// Finds a backup in the stores of the client's policy, the nearest first.
@@ -192,7 +213,7 @@ extension Composition {
         -> FoundBackup
     {
         let client = try client(reference.client)
-        return try await BackupFinder(fleet: fleet, open: Self.openStore).find(
+        return try await BackupFinder(fleet: fleet, open: openToRead).find(
             client, reference.number, keys: try keys(of: client), near: site, only: only)
     }
 
@@ -222,7 +243,7 @@ extension Composition {
         _ client: Client, in settings: StoreSettings, readData: Bool, sample: VerifySample?,
         progress: @escaping @Sendable (Int64) -> Void
     ) async throws -> VerifyReport {
-        let store = try await Self.openStore(settings)
+        let store = try await openToRead(settings)
         let keys = try keys(of: client)
         guard readData, let identity else {
             return try await Repository.verify(store: store, keys: keys, sample: sample, progress: progress)

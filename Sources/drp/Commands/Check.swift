@@ -25,6 +25,7 @@ struct Check: AsyncParsableCommand {
         await checker.checkFleet()
         await checker.checkStores(of: wanted)
         for client in wanted { await checker.check(client) }
+        await checker.checkAlarms(of: wanted)
         try Output.answer(checker.answer, json: common.json)
         if let code = checker.answer.code { throw ExitStatus(code) }
     }
@@ -63,6 +64,7 @@ private struct Checker {
     /// What each store can do, tried: in a bucket with an object that goes again.
     mutating func checkStores(of clients: [Client]) async {
         var seen: Set<StoreName> = []
+        var locking: [StoreName: Bool] = [:]
         for settings in clients.flatMap({ composition.fleet.stores(of: $0) }) where seen.insert(settings.name).inserted
         {
             do {
@@ -73,13 +75,23 @@ private struct Checker {
                         "store \(settings.name)", .warning,
                         "its SAS ends at \(Text.shortTime(ends)): make another, and put it where the fleet file says")
                 }
-                if found.expires == true {
-                    throw UsageError(
-                        "a lifecycle rule of store \(settings.name) removes objects by their age",
-                        advice: "Switch the rule off: drp alone removes what nobody needs.", code: .storeUnsupported)
-                }
+                locking[settings.name] = found.locks
+                try await composition.watch.look(at: settings.name, found)
             } catch { answer.fail("store \(settings.name)", error) }
         }
+        for client in clients {
+            do {
+                try await composition.watch.look(atLocksOf: client, in: composition.fleet, locking: locking)
+            } catch { answer.fail("\(client.id): locks", error) }
+        }
+    }
+
+    mutating func checkAlarms(of clients: [Client]) async {
+        do {
+            for alarm in try await composition.alarms(of: clients) {
+                answer.fail("alarm \(alarm.id)", AlarmError(alarm))
+            }
+        } catch { answer.fail("alarms", error) }
     }
 
     private mutating func checkEvents() async {
@@ -143,6 +155,7 @@ private struct Checker {
         for settings in fleet.stores(of: client) {
             await row("\(client.id): store \(settings.name)") { [composition] in
                 let repository = try await composition.repository(of: client, in: settings)
+                try await composition.watch.look(at: settings.name, repository, of: client.id)
                 guard let latest = try await repository.latest() else { return "no backup yet" }
                 return "newest backup \(latest.number), of \(Text.shortTime(latest.instant))"
             }

@@ -40,6 +40,7 @@ struct RestoreCommands: AsyncParsableCommand {
                 valueName: "name"))
         var store: StoreName?
 
+        @OptionGroup var past: PastOption
         @OptionGroup var identity: IdentityOption
         @OptionGroup var common: CommonOptions
 
@@ -103,7 +104,8 @@ struct RestoreCommands: AsyncParsableCommand {
         @OptionGroup var options: Options
 
         func run() async throws {
-            let composition = try await options.common.composition(identity: options.identity.identity)
+            let composition = try await options.common.composition(
+                identity: options.identity.identity, past: options.past)
             let prepared = try await options.prepare(composition, confirmed: false)
             let state = try await prepared.restore.targetState()
             try Output.answer(
@@ -118,6 +120,7 @@ struct RestoreCommands: AsyncParsableCommand {
                 Examples:
                   drp restore run acme --target new.yaml --identity recovery.key
                   drp restore run acme --at 12 --in-place --replace --identity recovery.key --confirm acme
+                  drp restore run acme --repository-at 2026-11-25T02:00:00Z --target new.yaml --identity recovery.key
 
                 A target that holds data is refused without --replace. FILE holds what a client has in the fleet file:
                   services:
@@ -130,7 +133,7 @@ struct RestoreCommands: AsyncParsableCommand {
         func run() async throws {
             let display = ProgressDisplay(json: options.common.json)
             let composition = try await options.common.composition(
-                identity: options.identity.identity, progress: display)
+                identity: options.identity.identity, past: options.past, progress: display)
             let prepared = try await options.prepare(composition, confirmed: true)
             let began = composition.clock.now
             let replace = options.replace

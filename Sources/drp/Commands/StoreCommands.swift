@@ -69,6 +69,7 @@ struct StoreCommands: AsyncParsableCommand {
                   drp store sync
                   drp store sync acme --to vault
                   drp store sync acme --from vault --to attic --json
+                  drp store sync acme --from vault --to attic --repository-at 2026-11-25T02:00:00Z
 
                 Each object is checked before it is written and read back after. A repository that a store of the policy
                 lacks altogether is made. Nothing is replaced or deleted: two different backups under one number are named, and
@@ -88,22 +89,28 @@ struct StoreCommands: AsyncParsableCommand {
             help: ArgumentHelp("Copy to this store alone; any of the fleet file.", valueName: "store"))
         var to: StoreName?
 
+        @OptionGroup var past: PastOption
         @OptionGroup var common: CommonOptions
 
         func validate() throws {
             if from != nil && from == to { throw ValidationError("--from and --to are the same store.") }
+            if past.repositoryAt != nil && (from == nil || to == nil) {
+                throw ValidationError("--repository-at needs --from and --to: what is copied from, and where to.")
+            }
         }
 
         func run() async throws {
             let display = ProgressDisplay(json: common.json)
-            let composition = try await common.composition()
+            let composition = try await common.composition(past: past)
             // Before anything is done: a name that is wrong.
             _ = try composition.stores([from, to].compactMap { $0 })
             var answer = StoreSyncAnswer()
             for client in try composition.clients(clients) {
                 let done = ByteMeter()
                 do {
-                    let outcomes = try await composition.storeSync.run(client, from: from, to: to) { store, bytes in
+                    let outcomes = try await composition.storeSync.run(
+                        client, from: from, to: to, openSource: composition.openToRead
+                    ) { store, bytes in
                         display.show("\(client.id): copying to \(store)", done: done.add(bytes), total: 0)
                     }
                     display.end()
@@ -160,7 +167,7 @@ struct StoreCommands: AsyncParsableCommand {
 }
 
 extension Composition {
-    var storeSync: StoreSync { StoreSync(fleet: fleet, journal: journal, open: Self.openStore) }
+    var storeSync: StoreSync { StoreSync(fleet: fleet, journal: journal, clock: clock, open: Self.openStore) }
 
     /// The stores of a command line in the order of the file; all of them for an empty list.
     func stores(_ names: [StoreName]) throws -> [StoreSettings] {

@@ -97,7 +97,8 @@ struct EraseTests {
             try await CatalogRebuild(fleet: fleet, journal: fixture.journal, open: fixture.open()).run(client)
         }
         await #expect(throws: ClientErasedError.self) {
-            try await StoreSync(fleet: fleet, journal: fixture.journal, open: fixture.open()).run(client)
+            try await StoreSync(fleet: fleet, journal: fixture.journal, clock: fixture.clock, open: fixture.open()).run(
+                client)
         }
         let entries = try await fixture.journal.backups(client: Self.acme)
         #expect(entries.count == 2 && entries.allSatisfy { $0.missing != nil })
@@ -190,7 +191,7 @@ struct EraseTests {
         #expect(problems.map { $0.store.text } == ["attic"] && receipt.isReadable && !receipt.isComplete)
 
         let client = fleet.clients[0]
-        let sync = StoreSync(fleet: fleet, journal: journal, open: fixture.open())
+        let sync = StoreSync(fleet: fleet, journal: journal, clock: fixture.clock, open: fixture.open())
         let outcomes = try await sync.run(client)
         #expect(outcomes.count == 2)
         for outcome in outcomes {
@@ -266,7 +267,7 @@ struct EraseTests {
         let fixture = try await BundleFixture()
         let bucket = try await S3Bucket(locks: true)
         let clock = SystemClock()
-        let until = Date(timeIntervalSince1970: (clock.now.timeIntervalSince1970 + 15).rounded())
+        let until = Date(timeIntervalSince1970: (clock.now.timeIntervalSince1970 + 60).rounded())
         let locking = bucket.store().locking(ObjectLock(mode: .compliance, until: until))
         let open = replacing(fixture, "vault", by: locking)
         let made = ClientKeys(fleet: try fixture.fleet(), journal: fixture.journal, clock: clock, open: open)
@@ -287,7 +288,7 @@ struct EraseTests {
         #expect(kept.count == 2, "what was not locked is gone, with its versions")
         // Until the gateway's own clock has passed the date.
         var last = receipt
-        while !last.isComplete && clock.now < until + 60 { last = try await erase.run(Self.acme).receipt }
+        while !last.isComplete && clock.now < until + 120 { last = try await erase.run(Self.acme).receipt }
         #expect(last.isComplete)
         #expect(try await bucket.hand.versions(prefix: layout.root.text).map(\.key) == [layout.erased])
     }

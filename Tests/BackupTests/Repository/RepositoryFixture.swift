@@ -30,10 +30,10 @@ struct RepositoryFixture {
 
     /// One backup of these chunks as collection `shop.orders`.
     @discardableResult
-    func backUp(_ chunks: [Chunk], to other: (any ObjectStore)? = nil, at began: Date = created) async throws
-        -> Manifest
-    {
-        let target = other == nil ? repository : try await Repository(store: other!, keys: keys)
+    func backUp(
+        _ chunks: [Chunk], to other: (any ObjectStore)? = nil, lock: LockTerm? = nil, at began: Date = created
+    ) async throws -> Manifest {
+        let target = try await Repository(store: other ?? store, keys: keys, lock: lock)
         let writer = try await target.begin()
         let ids = try await OwnThread.run("test") { try chunks.map { try writer.store($0) } }
         return try await writer.commit(

@@ -42,7 +42,7 @@ import Testing
         let parts = try #require(fleet).inactiveParts()
         #expect(
             parts.starts(with: ["sites.par-dc3.bastion", "sites.par-dc3.hosts", "sites.par-dc3.frontends.runtime"]))
-        #expect(parts.contains("policies.standard.lock") && !parts.contains { $0.hasPrefix("stores") })
+        #expect(!parts.contains("policies.standard.lock") && !parts.contains { $0.hasPrefix("stores") })
         #expect(parts.contains("clients.acme.hours") && parts.last == "notices")
     }
 

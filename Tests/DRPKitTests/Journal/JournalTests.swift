@@ -1,16 +1,8 @@
 import Foundation
-import Synchronization
+import TestSupport
 import Testing
 
 @testable import DRPKit
-
-/// Stands still until a test moves it.
-final class HandClock: WallClock {
-    private let time = Mutex(Date(timeIntervalSince1970: 1_795_599_012.345))
-    var now: Date { time.withLock { $0 } }
-    func advance(_ seconds: TimeInterval) { time.withLock { $0 += seconds } }
-    func sleep(for duration: Duration) async throws { advance(TimeInterval(duration.components.seconds)) }
-}
 
 /// A journal in a folder of its own, which is removed afterwards.
 func withJournal(_ body: (_ journal: Journal, _ clock: HandClock, _ folder: String) async throws -> Void) async throws {

@@ -107,7 +107,7 @@ extension DemoWorld {
             }
             return """
                   - id: \(client)
-                    environment: production
+                    environment: staging
                     site: north
                     priority: \(index + 1)
                     services:
@@ -149,7 +149,7 @@ extension DemoWorld {
             stores: [\((["vault"] + options.moreStores).joined(separator: ", "))]
 
         environments:
-          production: {policy: nightly, objectives: {rpo: 24h, rto: 30m}}
+          staging: {policy: nightly, objectives: {rpo: 24h, rto: 30m}}
 
         clients:
         \(clients.joined(separator: "\n"))

@@ -157,6 +157,8 @@ package struct AzureStore: ObjectStore, VersionedStore {
 
     // MARK: - Locks and versions
 
+    package func canLock() async throws(StoreError) -> Bool { try await traits.locks() }
+
     package func locking(_ lock: ObjectLock) -> any ObjectStore {
         var store = self
         store.lock = lock

@@ -66,7 +66,7 @@ final class S3Traits: Sendable {
         }
     }
 
-    private func isLocking() async throws(StoreError) -> Bool {
+    func isLocking() async throws(StoreError) -> Bool {
         do {
             let response = try await connection.send(.get, nil, [("object-lock", "")])
             return XMLElement.parse(response.body)?.text("ObjectLockEnabled") == "Enabled"
