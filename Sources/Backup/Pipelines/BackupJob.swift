@@ -135,7 +135,7 @@ package struct BackupJob: Sendable {
         for target in targets.living {
             guard let store = target.store else { continue }
             do {
-                try await watch.look(at: store, try await target.repository.store.capabilities())
+                try await watch.look(at: store, try await target.repository.store.guards())
                 try await watch.look(at: store, target.repository, of: client)
             } catch let error as StoreError {
                 try targets.leave(target, error)

@@ -103,7 +103,7 @@ package struct PruneJob: Sendable {
     private func alarm(for client: Client) async throws -> Alarm? {
         let watch = StoreWatch(journal: journal, clock: clock)
         let looks = await eachStore(client) { repository, settings in
-            try await watch.look(at: settings.name, try await repository.store.capabilities())
+            try await watch.look(at: settings.name, try await repository.store.guards())
             try await watch.look(at: settings.name, repository, of: client.id)
         }
         // A store that cannot be asked is named by what follows.

@@ -17,21 +17,26 @@ package struct StoreWatch: Sendable {
         self.clock = clock
     }
 
-    /// Compares what a store can do with what it could.
-    package func look(at store: StoreName, _ found: StoreCapabilities) async throws {
+    /// Compares what a store does with what it did; of what is not known nothing is said.
+    package func look(at store: StoreName, _ found: StoreGuards) async throws {
         let before = try await journal.seenTraits(of: store)
-        let lost = "the store keeps no versions any more: what is deleted or replaced now is gone"
-        try await journal.setAlarm(
-            AlarmSubject(.versionsOff, store: store), before.keepsVersions && !found.keepsVersions ? lost : nil)
-        try await journal.setAlarm(
-            AlarmSubject(.locksOff, store: store),
-            before.locks && !found.locks ? "the store locks objects no more: a thief with its key can remove them" : nil
-        )
-        try await journal.setAlarm(
-            AlarmSubject(.lifecycle, store: store),
-            found.expires == true ? "a lifecycle rule of the store removes objects by their age" : nil)
+        if let keeps = found.keepsVersions {
+            let lost = "the store keeps no versions any more: what is deleted or replaced now is gone"
+            try await journal.setAlarm(
+                AlarmSubject(.versionsOff, store: store), before.keepsVersions && !keeps ? lost : nil)
+        }
+        if let locks = found.locks {
+            let lost = "the store locks objects no more: a thief with its key can remove them"
+            try await journal.setAlarm(AlarmSubject(.locksOff, store: store), before.locks && !locks ? lost : nil)
+        }
+        if let expires = found.expires {
+            try await journal.setAlarm(
+                AlarmSubject(.lifecycle, store: store),
+                expires ? "a lifecycle rule of the store removes objects by their age" : nil)
+        }
         let best = SeenTraits(
-            keepsVersions: before.keepsVersions || found.keepsVersions, locks: before.locks || found.locks)
+            keepsVersions: before.keepsVersions || found.keepsVersions == true,
+            locks: before.locks || found.locks == true)
         if best != before { try await journal.recordTraits(best, of: store) }
     }
 

@@ -42,6 +42,10 @@ package protocol ObjectStore: Sendable {
     /// Tries what the store can do; what it writes for that goes again.
     func capabilities() async throws(StoreError) -> StoreCapabilities
 
+    /// What keeps objects from going, as it is now. Asked alone: nothing is written for it, and what an account may not
+    /// ask is not known.
+    func guards() async throws(StoreError) -> StoreGuards
+
     /// Removes an object, and all older versions of it where the store keeps them. One that is not there is no error: it
     /// may be called again.
     /// - Returns: whether it is gone, or only out of sight because a lock or the store's own bin keeps it.
@@ -81,6 +85,7 @@ extension ObjectStore {
         StoreCapabilities(createsOnly: true, keepsVersions: false, locks: false, expires: false)
     }
     package func canLock() async throws(StoreError) -> Bool { false }
+    package func guards() async throws(StoreError) -> StoreGuards { StoreGuards() }
     package func locking(_ lock: ObjectLock) -> any ObjectStore { self }
     package func lock(_ key: ObjectKey, _ lock: ObjectLock) async throws(StoreError) {
         throw StoreError(.unsupported, key, cause: "it has no locks")
@@ -129,6 +134,24 @@ package struct StoreCapabilities: Sendable, Hashable, Codable {
     package var replacesConditionally = false
     /// When the right to use the store ends by itself; nil if it does not, or the store does not tell.
     package var accessEnds: Date?
+}
+
+/// What keeps the objects of a store from going; nil for what is not known.
+package struct StoreGuards: Sendable, Hashable {
+    /// Whether what is deleted or replaced stays as an older version.
+    package var keepsVersions: Bool?
+    /// Whether objects can be locked.
+    package var locks: Bool?
+    /// Whether a rule of the store's own removes objects by their age.
+    package var expires: Bool?
+
+    package init(keepsVersions: Bool? = nil, locks: Bool? = nil, expires: Bool? = nil) {
+        (self.keepsVersions, self.locks, self.expires) = (keepsVersions, locks, expires)
+    }
+}
+
+extension StoreCapabilities {
+    package var guards: StoreGuards { StoreGuards(keepsVersions: keepsVersions, locks: locks, expires: expires) }
 }
 
 /// What became of an object that was to be deleted.

@@ -76,7 +76,7 @@ private struct Checker {
                         "its SAS ends at \(Text.shortTime(ends)): make another, and put it where the fleet file says")
                 }
                 locking[settings.name] = found.locks
-                try await composition.watch.look(at: settings.name, found)
+                try await composition.watch.look(at: settings.name, found.guards)
             } catch { answer.fail("store \(settings.name)", error) }
         }
         for client in clients {

@@ -108,15 +108,17 @@ import Testing
     @Test("versions and locks that were switched off raise alarms, and a lifecycle rule; what never was there does not")
     func traits() async throws {
         let world = try await World()
-        func look(versions: Bool, locks: Bool, expires: Bool? = false) async throws -> Set<Alarm.Kind> {
+        func look(versions: Bool?, locks: Bool?, expires: Bool? = false) async throws -> Set<Alarm.Kind> {
             try await world.watch.look(
                 at: Self.vault,
-                StoreCapabilities(createsOnly: true, keepsVersions: versions, locks: locks, expires: expires))
+                StoreGuards(keepsVersions: versions, locks: locks, expires: expires))
             return Set(try await world.journal.alarms().map(\.kind))
         }
         #expect(try await look(versions: false, locks: false, expires: nil).isEmpty)
         #expect(try await look(versions: true, locks: true).isEmpty)
+        #expect(try await look(versions: nil, locks: nil, expires: nil).isEmpty)
         #expect(try await look(versions: false, locks: true) == [.versionsOff])
+        #expect(try await look(versions: nil, locks: nil, expires: nil) == [.versionsOff])
         #expect(try await look(versions: false, locks: false, expires: true) == [.versionsOff, .locksOff, .lifecycle])
         #expect(try await look(versions: true, locks: true).isEmpty)
     }

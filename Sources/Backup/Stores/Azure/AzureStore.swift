@@ -157,6 +157,8 @@ package struct AzureStore: ObjectStore, VersionedStore {
 
     // MARK: - Locks and versions
 
+    package func guards() async throws(StoreError) -> StoreGuards { try await traits.guards() }
+
     package func canLock() async throws(StoreError) -> Bool { try await traits.locks() }
 
     package func locking(_ lock: ObjectLock) -> any ObjectStore {

@@ -34,6 +34,11 @@ final class AzureTraits: Sendable {
             accessEnds: try await connection.accessEnds())
     }
 
+    /// Of versions the first put tells; lifecycle rules are told to administrators alone.
+    func guards() async throws(StoreError) -> StoreGuards {
+        StoreGuards(keepsVersions: try await keepsVersions(), locks: try await locks())
+    }
+
     /// Whether blobs can have policies of their own.
     func locks() async throws(StoreError) -> Bool {
         if let known = known.withLock({ $0.locks }) { return known }

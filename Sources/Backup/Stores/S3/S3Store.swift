@@ -201,6 +201,8 @@ package struct S3Store: ObjectStore, VersionedStore {
 
     // MARK: - Locks and versions
 
+    package func guards() async throws(StoreError) -> StoreGuards { try await traits.guards() }
+
     package func canLock() async throws(StoreError) -> Bool { try await traits.isLocking() }
 
     package func locking(_ lock: ObjectLock) -> any ObjectStore {

@@ -45,6 +45,21 @@ final class S3Traits: Sendable {
             replacesConditionally: try await replacesConditionally())
     }
 
+    func guards() async throws(StoreError) -> StoreGuards {
+        StoreGuards(
+            keepsVersions: try await ifAllowed { () throws(StoreError) in try await self.versioning() == "Enabled" },
+            locks: try await ifAllowed { () throws(StoreError) in try await self.isLocking() },
+            expires: try await hasLifecycle())
+    }
+
+    /// - Returns: nil if the account may not ask.
+    private func ifAllowed(_ ask: () async throws(StoreError) -> Bool) async throws(StoreError) -> Bool? {
+        do { return try await ask() } catch {
+            guard error.reason == .denied else { throw error }
+            return nil
+        }
+    }
+
     /// Whether `If-Match` is kept to; tried like `createsOnly`.
     private func replacesConditionally() async throws(StoreError) -> Bool {
         let key = ObjectKey(own: "drp-probe-\(UUID().uuidString.lowercased())")
