@@ -73,6 +73,8 @@ enum HTTPFault: String, CaseIterable, Sendable {
     case status500, status503, status429, reset, late, lostAnswer, errorInside, truncated, corrupted
     /// A list that knows of nothing yet.
     case staleList
+    /// This one is not allowed, as a deletion may not be.
+    case forbidden
 }
 
 /// Counts the requests of a client, and harms one of them.
@@ -118,6 +120,9 @@ final class FaultyHTTP: HTTPClient {
             // Less came than its length said: libcurl tells.
             _ = try await base.send(request)
             throw error(.unreachable)
+        case .forbidden:
+            return HTTPResponse(
+                status: 403, headers: [], body: Array("<Error><Code>AccessDenied</Code></Error>".utf8))
         case .staleList:
             guard request.url.contains("list-type=2") else { return try await base.send(request) }
             return HTTPResponse(

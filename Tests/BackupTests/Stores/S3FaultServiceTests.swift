@@ -79,7 +79,7 @@ struct S3FaultServiceTests {
         }
         #expect(count.requests > 0)
         // A single fault is outlived, but for bytes that were changed on their way without TLS.
-        if ![.corrupted, .errorInside, .staleList].contains(fault) { #expect(count.named == 0) }
+        if ![.corrupted, .errorInside, .staleList, .forbidden].contains(fault) { #expect(count.named == 0) }
         count.tell(fault, "restore")
     }
 

@@ -73,6 +73,18 @@ struct CurlClientTests {
         server.stop()
     }
 
+    @Test("an exchange that stands still is late long before its deadline, where a least speed is asked for")
+    func slow() async throws {
+        let server = try OneAnswerServer(nil)
+        // Bound and listening: the request is taken, and nothing comes.
+        var request = HTTPRequest(url: "http://127.0.0.1:\(server.port)/")
+        request.deadline = .seconds(600)
+        (request.leastSpeed, request.slowFor) = (1024, .seconds(1))
+        let error = await #expect(throws: HTTPError.self) { try await CurlClient().send(request) }
+        #expect(error?.reason == .late)
+        server.stop()
+    }
+
     @Test("an error names the address without its query, which may hold a signature")
     func queriesAreNotShown() async {
         let error = await #expect(throws: HTTPError.self) {
