@@ -43,10 +43,7 @@ package struct Prune: Sendable {
             report.removed = try await remove(due, census, now: now, mayDelete)
             census = try await Census.count(repository)
         }
-        var plan = try await plan(census, now: now)
-        for index in plan.marks.indices {
-            if let until = locked[plan.marks[index].number] { plan.marks[index].due = until }
-        }
+        let plan = try await plan(census, now: now)
         report.add(plan)
         guard isConfirmed || plan.wants.isEmpty else {
             report.unconfirmed = plan.wants
@@ -75,6 +72,10 @@ package struct Prune: Sendable {
             packs.append(pack)
         }
         plan.packs = packs
+        let locked = try await locks(of: plan.marks.filter { $0.due <= now }.map(\.number), census, now: now)
+        for index in plan.marks.indices {
+            if let until = locked[plan.marks[index].number] { plan.marks[index].due = until }
+        }
         return plan
     }
 
