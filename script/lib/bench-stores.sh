@@ -11,9 +11,9 @@ phase "$MB MB of MongoDB data" "$PYTHON" "$ROOT/script/data/mongo.py" --uri-file
 for number in 1 2; do "$BIN/drp" keys init --identity "$RUN/key.$number" >/dev/null; done
 printf 'services: {mongo: {uri: {file: %s}}}\n' "$RUN/target/uri.admin" >"$RUN/target.yaml"
 
-# world NAME STORES: a fleet of its own, with one client and empty stores.
+# world NAME STORES [ENDPOINT]: a fleet of its own, with one client and empty stores.
 world() {
-    local folder=$RUN/$1
+    local folder=$RUN/$1 endpoint=${3:-$(gateway endpoint)}
     mkdir -p "$folder/one" "$folder/two"
     hand make "$1"
     cat >"$folder/fleet.yaml" <<YAML
@@ -27,7 +27,7 @@ stores:
   two: {site: office, folder: $folder/two}
   gateway:
     site: office
-    s3: {provider: ceph, endpoint: "$(gateway endpoint)", bucket: $1, region: default, access: {file: $RUN/ceph/access}, secret: {file: $RUN/ceph/secret}}
+    s3: {provider: ceph, endpoint: "$endpoint", bucket: $1, region: default, access: {file: $RUN/ceph/access}, secret: {file: $RUN/ceph/secret}}
 policies: {nightly: {schedule: "daily 02:30 Europe/Paris", stores: [$2]}}
 environments: {staging: {policy: nightly}}
 clients:
@@ -82,4 +82,10 @@ restore() {
 }
 restore folder
 restore gateway
+# A thin line: the slowest store sets the pace, not the memory.
+"$PYTHON" "$ROOT/script/lib/slow_proxy.py" "$RUN/slow.url" "$(gateway endpoint)" "${SLOW:-1048576}" &
+until [ -s "$RUN/slow.url" ]; do sleep 0.1; done
+world slow one,gateway "$(cat "$RUN/slow.url")"
+backup slow first.slow
+kill $!
 "$PYTHON" "$ROOT/script/lib/bench_stores_report.py" "$RUN"

@@ -34,6 +34,7 @@ labels = [("first.folder", "first night, folder"), ("first.gateway", "first nigh
           ("first.three", "first night, folder + gateway + folder"), ("first.restic", "restic: first night, gateway"),
           ("second.folder", "second night, folder"), ("second.gateway", "second night, gateway"),
           ("second.three", "second night, all three"), ("second.restic", "restic: second night, gateway"),
+          ("first.slow", "first night, folder + gateway at 1 MiB/s"),
           ("restore.folder", "restore and compare, folder"), ("restore.gateway", "restore and compare, gateway")]
 for name, label in labels:
     found[name] = times(name)
