@@ -28,9 +28,7 @@ final class OpenStores: Sendable {
         case .folder(let path): return FolderStore(root: path)
         case .s3(let s3):
             return S3Store(
-                S3Settings(
-                    endpoint: s3.endpoint, bucket: s3.bucket, region: s3.region, usesPaths: s3.addressing == .path,
-                    caFile: s3.ca), http: Self.http, clock: clock,
+                s3, http: Self.http, clock: clock,
                 credentials: { [resolver] in
                     let access = try await resolver.resolve(s3.access)
                     var token: Secret?

@@ -33,6 +33,19 @@ struct IdentityOption: ParsableArguments {
     var identity: String
 }
 
+/// Why something is done, for those who come later.
+struct ReasonOption: ParsableArguments {
+    @Option(name: .long, help: ArgumentHelp("Why; for those who come later.", valueName: "text"))
+    var reason: String
+
+    func validate() throws {
+        let isPlain = reason.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
+        guard isPlain, !reason.allSatisfy(\.isWhitespace), reason.count <= Hold.longestReason else {
+            throw ValidationError("The reason is one line of 1 to \(Hold.longestReason) characters.")
+        }
+    }
+}
+
 /// Reads backups as the stores held them at a time.
 struct PastOption: ParsableArguments {
     @Option(

@@ -24,7 +24,7 @@ package struct EraseJob: Sendable {
     /// What a run would meet; changes nothing.
     /// - Throws: `PruneError.held`; `WriterKeysError` for a client that has no keys and was never erased.
     package func plan(_ client: ClientID) async throws -> ErasePlan {
-        try await requireNoHold(client)
+        try await journal.requireNoHold(client)
         let subject = try await subject(client)
         var plan = ErasePlan(client: client, repository: subject.uuid, begun: subject.begun)
         for settings in fleet.stores {
@@ -46,7 +46,7 @@ package struct EraseJob: Sendable {
     ///   client runs; as `plan`. Nothing was changed then, unless a hold came meanwhile.
     package func run(_ client: ClientID) async throws -> (receipt: EraseReceipt, problems: [EraseProblem]) {
         try await journal.holding("client/\(client)") { lease in
-            try await requireNoHold(client)
+            try await journal.requireNoHold(client)
             let subject = try await subject(client)
             let (places, failures) = try await places(subject, lease)
             let begun = try await journal.beginErasure(of: client, repository: subject.uuid).begun
@@ -131,11 +131,6 @@ package struct EraseJob: Sendable {
         return (places, failures)
     }
 
-    private func requireNoHold(_ client: ClientID) async throws {
-        guard let hold = try await journal.hold(of: client) else { return }
-        throw PruneError(.held(place: "the journal", why: hold.reason), "\(client)")
-    }
-
     private func requireNoHold(_ client: ClientID, in place: Place) async throws {
         guard try await place.store.size(place.layout.hold) != nil else { return }
         // One that cannot be read holds too.
@@ -177,7 +172,7 @@ package struct EraseJob: Sendable {
             for key in Self.inOrder(keys, place.layout) where !done.contains(key) {
                 if count % Self.batch == 0 {
                     try await journal.beat(lease)
-                    try await requireNoHold(subject.client)
+                    try await journal.requireNoHold(subject.client)
                     try await requireNoHold(subject.client, in: place)
                 }
                 count += 1

@@ -44,7 +44,7 @@ package struct PruneJob: Sendable {
     package func run(_ client: Client, grace: Duration, isConfirmed: Bool) async throws -> [Outcome<PruneReport>] {
         // Under the lease of backups, so that none of this journal runs beside.
         try await journal.holding("client/\(client.id)") { lease in
-            try await requireNoHold(client.id)
+            try await journal.requireNoHold(client.id)
             if let alarm = try await alarm(for: client) {
                 throw PruneError(.alarmed(number: alarm.id, alarm.text), "\(client.id)")
             }
@@ -63,7 +63,7 @@ package struct PruneJob: Sendable {
             clock: clock, isConfirmed: isConfirmed,
             mayDelete: {
                 try await journal.beat(lease)
-                try await requireNoHold(client.id)
+                try await journal.requireNoHold(client.id)
                 guard try await !repository.isHeld() else {
                     throw PruneError(
                         .held(place: "store \(store)", why: try await repository.hold()?.reason), "\(client.id)")
@@ -104,7 +104,8 @@ package struct PruneJob: Sendable {
         let watch = StoreWatch(journal: journal, clock: clock)
         let looks = await eachStore(client) { repository, settings in
             try await watch.look(at: settings.name, try await repository.store.guards())
-            try await watch.look(at: settings.name, repository, of: client.id)
+            try await watch.look(
+                at: settings.name, try await repository.holdings(), of: client.id, repository.keys.client)
         }
         // A store that cannot be asked is named by what follows.
         for case .failure(let error as JournalError) in looks.map(\.result) { throw error }
@@ -112,11 +113,6 @@ package struct PruneJob: Sendable {
         return try await journal.alarms(client: client.id).first { alarm in
             alarm.kind.stopsRetention && (alarm.store.map { stores.contains($0) } ?? true)
         }
-    }
-
-    private func requireNoHold(_ client: ClientID) async throws {
-        guard let hold = try await journal.hold(of: client) else { return }
-        throw PruneError(.held(place: "the journal", why: hold.reason), "\(client)")
     }
 
     private func eachStore<Value: Sendable>(

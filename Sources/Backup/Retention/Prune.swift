@@ -249,6 +249,14 @@ package struct PruneReport: Sendable, Codable, Equatable {
     }
 }
 
+extension Journal {
+    /// - Throws: `PruneError.held` while the client is held.
+    func requireNoHold(_ client: ClientID) async throws {
+        guard let hold = try await hold(of: client) else { return }
+        throw PruneError(.held(place: "the journal", why: hold.reason), "\(client)")
+    }
+}
+
 /// Why prune deletes nothing.
 package struct PruneError: DRPError, Equatable {
     package enum Reason: Sendable, Equatable {

@@ -23,6 +23,28 @@ protocol VersionedStore: ObjectStore {
     func versions(prefix: String) async throws(StoreError) -> [ObjectVersion]
 }
 
+extension VersionedStore {
+    package func read(_ key: ObjectKey) async throws(StoreError) -> [UInt8] { try await read(key, version: nil) }
+
+    package func read(_ key: ObjectKey, range: Range<Int64>) async throws(StoreError) -> [UInt8] {
+        try await read(key, range: range, version: nil)
+    }
+
+    /// Names of all objects below a folder, also of those that are out of sight.
+    func versionedKeys(below folder: ObjectKey) async throws(StoreError) -> [ObjectKey] {
+        Set(try await versions(prefix: folder.text + "/").map(\.key)).sorted()
+    }
+
+    /// - Returns: false for an empty range, of which nobody needs to be asked.
+    /// - Throws: `.damaged` for one that no object can have.
+    static func isWanted(_ range: Range<Int64>, of key: ObjectKey) throws(StoreError) -> Bool {
+        guard range.lowerBound >= 0, range.count <= largestObject else {
+            throw StoreError(.damaged, key, cause: "bytes \(range) were asked for")
+        }
+        return !range.isEmpty
+    }
+}
+
 /// What a store held at a time: of each object the version that was newest then.
 struct PastView: ObjectStore {
     private let store: any VersionedStore

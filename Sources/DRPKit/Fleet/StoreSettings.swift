@@ -19,6 +19,20 @@ package struct StoreSettings: Sendable, Hashable {
         package var secret: SecretSource
         /// Of temporary credentials.
         package var token: SecretSource?
+
+        package init(
+            endpoint: String, bucket: String, region: String, addressing: Addressing, ca: String? = nil,
+            access: SecretSource, secret: SecretSource, token: SecretSource? = nil
+        ) {
+            self.endpoint = endpoint
+            self.bucket = bucket
+            self.region = region
+            self.addressing = addressing
+            self.ca = ca
+            self.access = access
+            self.secret = secret
+            self.token = token
+        }
     }
 
     /// Where a bucket's name stands in an address.

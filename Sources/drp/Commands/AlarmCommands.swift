@@ -50,24 +50,16 @@ struct AlarmCommands: AsyncParsableCommand {
         @Argument(help: ArgumentHelp("The alarm's number.", valueName: "number"))
         var number: Int64
 
-        @Option(name: .long, help: ArgumentHelp("What was found; for those who come later.", valueName: "text"))
-        var reason: String
+        @OptionGroup var why: ReasonOption
 
         @OptionGroup var common: CommonOptions
 
-        func validate() throws {
-            let isPlain = reason.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
-            guard isPlain, !reason.allSatisfy(\.isWhitespace), reason.count <= Hold.longestReason else {
-                throw ValidationError("The reason is one line of 1 to \(Hold.longestReason) characters.")
-            }
-        }
-
         func run() async throws {
             let composition = try await common.composition()
-            guard let alarm = try await composition.journal.endAlarm(number, reason: reason) else {
+            guard let alarm = try await composition.journal.endAlarm(number, reason: why.reason) else {
                 throw UsageError("no alarm \(number) is open", advice: "See `drp alarm list`.")
             }
-            try Output.answer(AlarmEndAnswer(ended: AlarmAnswer.Row(alarm), reason: reason), json: common.json)
+            try Output.answer(AlarmEndAnswer(ended: AlarmAnswer.Row(alarm), reason: why.reason), json: common.json)
         }
     }
 }
@@ -89,17 +81,8 @@ struct AlarmAnswer: Answer {
         }
 
         var line: String {
-            "ALARM \(number)  \(place): \(Text.safe(text)) [\(kind.rawValue), since \(Text.shortTime(since))]"
+            "ALARM \(number)  \(Alarm.place(client, store)): \(Text.safe(text)) [\(kind.rawValue), since \(Text.shortTime(since))]"
                 + "\n        next: \(advice)"
-        }
-
-        private var place: String {
-            switch (client, store) {
-            case (let client?, let store?): "\(client) in \(store)"
-            case (let client?, nil): "\(client)"
-            case (nil, let store?): "store \(store)"
-            case (nil, nil): "drp"
-            }
         }
     }
 
@@ -122,11 +105,20 @@ struct AlarmError: DRPError {
     init(_ alarm: Alarm) { self.alarm = alarm }
 
     var code: ErrorCode { .alarmed }
-    var message: String {
-        let place = [alarm.client?.text, alarm.store.map { "store \($0)" }].compactMap { $0 }.joined(separator: ", ")
-        return "\(place): \(alarm.text)"
-    }
+    var message: String { "\(Alarm.place(alarm.client, alarm.store)): \(alarm.text)" }
     var advice: String { alarm.kind.advice }
+}
+
+extension Alarm {
+    /// As `acme in vault`, or `store vault`.
+    fileprivate static func place(_ client: ClientID?, _ store: StoreName?) -> String {
+        switch (client, store) {
+        case (let client?, let store?): "\(client) in \(store)"
+        case (let client?, nil): "\(client)"
+        case (nil, let store?): "store \(store)"
+        case (nil, nil): "drp"
+        }
+    }
 }
 
 extension Alarm.Kind {

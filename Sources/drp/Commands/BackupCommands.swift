@@ -89,7 +89,9 @@ struct BackupCommands: AsyncParsableCommand {
                         answer.add(client.id, settings.name, list)
                         // The past is as it was: an alarm is of today.
                         if composition.repositoryAt == nil {
-                            try await composition.watch.look(at: settings.name, repository, of: client.id, list)
+                            try await composition.watch.look(
+                                at: settings.name, try await repository.holdings(), of: client.id,
+                                repository.keys.client, list)
                         }
                     } catch {
                         answer.problems.append(BackupProblem(client: client.id, store: settings.name, error))

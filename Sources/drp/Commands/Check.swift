@@ -155,7 +155,8 @@ private struct Checker {
         for settings in fleet.stores(of: client) {
             await row("\(client.id): store \(settings.name)") { [composition] in
                 let repository = try await composition.repository(of: client, in: settings)
-                try await composition.watch.look(at: settings.name, repository, of: client.id)
+                try await composition.watch.look(
+                    at: settings.name, try await repository.holdings(), of: client.id, repository.keys.client)
                 guard let latest = try await repository.latest() else { return "no backup yet" }
                 return "newest backup \(latest.number), of \(Text.shortTime(latest.instant))"
             }

@@ -27,25 +27,17 @@ struct HoldCommands: AsyncParsableCommand {
         @Argument(help: ArgumentHelp("The client.", valueName: "client"))
         var client: ClientID
 
-        @Option(name: .long, help: ArgumentHelp("Why; for those who come later.", valueName: "text"))
-        var reason: String
+        @OptionGroup var why: ReasonOption
 
         @OptionGroup var common: CommonOptions
-
-        func validate() throws {
-            let isPlain = reason.unicodeScalars.allSatisfy { $0.properties.generalCategory != .control }
-            guard isPlain, !reason.allSatisfy(\.isWhitespace), reason.count <= Hold.longestReason else {
-                throw ValidationError("The reason is one line of 1 to \(Hold.longestReason) characters.")
-            }
-        }
 
         func run() async throws {
             let composition = try await common.composition()
             let client = try composition.client(client)
             // The journal first: from then on nothing is deleted, whatever the stores answer.
-            try await composition.journal.setHold(of: client.id, reason: reason)
+            try await composition.journal.setHold(of: client.id, reason: why.reason)
             let problems = await composition.eachStore(client) {
-                try await $0.setHold(reason: reason, at: composition.clock.now)
+                try await $0.setHold(reason: why.reason, at: composition.clock.now)
             }
             try await composition.answerHolds([client], problems, json: common.json)
         }

@@ -228,6 +228,7 @@ struct AzureStoreServiceTests {
         #expect(try await store.delete(loose) == .gone)
         #expect(try await store.delete(kept) == .locked(until: later))
         #expect(try await store.list(try #require(ObjectKey("c"))).isEmpty)
+        #expect(try await store.remains(try #require(ObjectKey("c"))) == [kept], "an erasure comes back for it")
         #expect(try await store.delete(kept) == .locked(until: later))
         let left = try await container.hand.versions(prefix: "").filter { !$0.isMarker }
         #expect(left.map(\.key) == [kept] && left.map(\.size) == [1])

@@ -10,16 +10,18 @@ struct S3Bucket {
     static let environment = ProcessInfo.processInfo.environment
     static let endpoint = environment["DRP_TEST_S3"]
 
-    let settings: S3Settings
+    let settings: StoreSettings.S3
     let http: any HTTPClient
     private let connection: S3Connection
 
     /// - Parameter locks: with versions and object lock.
     init(locks: Bool = false, http: any HTTPClient = CurlClient(), isTLS: Bool = false) async throws {
         let endpoint = isTLS ? Self.environment["DRP_TEST_S3_TLS"] : Self.endpoint
-        settings = S3Settings(
+        settings = StoreSettings.S3(
             endpoint: endpoint ?? "", bucket: "drp-\(UUID().uuidString.lowercased())", region: "default",
-            usesPaths: true, caFile: isTLS ? Self.environment["DRP_TEST_S3_CA"] : nil)
+            addressing: .path, ca: isTLS ? Self.environment["DRP_TEST_S3_CA"] : nil,
+            access: .file(path: Self.environment["DRP_TEST_S3_ACCESS"] ?? ""),
+            secret: .file(path: Self.environment["DRP_TEST_S3_SECRET"] ?? ""))
         self.http = http
         connection = Self.connection(settings)
         let lock = [HTTPRequest.Header(name: "x-amz-bucket-object-lock-enabled", value: "true")]
@@ -61,7 +63,7 @@ struct S3Bucket {
     /// Raw requests, as of somebody who holds the bucket's key.
     var hand: S3Connection { connection }
 
-    private static func connection(_ settings: S3Settings) -> S3Connection {
+    private static func connection(_ settings: StoreSettings.S3) -> S3Connection {
         S3Connection(
             settings, transport: CloudTransport(http: CurlClient(), clock: SystemClock(), rule: RetryRule()),
             credentials: credentials)

@@ -19,7 +19,7 @@ struct S3StoreServiceTests {
         let bucket = try await S3Bucket(isTLS: true)
         try await StoreConformance(store: bucket.store()).run()
         var settings = bucket.settings
-        settings.caFile = nil
+        settings.ca = nil
         let store = S3Store(
             settings, http: CurlClient(), clock: SystemClock(), rule: S3Bucket.impatient,
             credentials: S3Bucket.credentials)

@@ -59,6 +59,11 @@ package struct AzureStore: ObjectStore, VersionedStore {
         if let policy { try await strengthen(key, AzurePolicy(head), policy) }
     }
 
+    package func prepare() async {
+        // What fails here is said by the first write.
+        _ = try? await traits.createsOnly()
+    }
+
     private func holds(
         _ key: ObjectKey, _ head: HTTPResponse, _ bytes: [UInt8], _ md5: String
     ) async throws(StoreError) -> Bool {
@@ -78,12 +83,6 @@ package struct AzureStore: ObjectStore, VersionedStore {
 
     // MARK: - Reading
 
-    package func read(_ key: ObjectKey) async throws(StoreError) -> [UInt8] { try await read(key, version: nil) }
-
-    package func read(_ key: ObjectKey, range: Range<Int64>) async throws(StoreError) -> [UInt8] {
-        try await read(key, range: range, version: nil)
-    }
-
     func read(_ key: ObjectKey, version: String?) async throws(StoreError) -> [UInt8] {
         let response = try await connection.send(.get, key, AzureConnection.query(version), limit: largestObject)
         if let known = response.header("content-md5"), known != Self.md5(response.body) {
@@ -93,10 +92,7 @@ package struct AzureStore: ObjectStore, VersionedStore {
     }
 
     func read(_ key: ObjectKey, range: Range<Int64>, version: String?) async throws(StoreError) -> [UInt8] {
-        guard range.lowerBound >= 0, range.count <= largestObject else {
-            throw StoreError(.damaged, key, cause: "bytes \(range) were asked for")
-        }
-        guard !range.isEmpty else { return [] }
+        guard try Self.isWanted(range, of: key) else { return [] }
         let header = HTTPRequest.Header(name: "x-ms-range", value: "bytes=\(range.lowerBound)-\(range.upperBound - 1)")
         let response = try await connection.send(
             .get, key, AzureConnection.query(version), headers: [header], limit: max(range.count, 64 << 10))
@@ -121,6 +117,10 @@ package struct AzureStore: ObjectStore, VersionedStore {
             return true
         }
         return found.sorted { $0.key < $1.key }
+    }
+
+    package func remains(_ folder: ObjectKey) async throws(StoreError) -> [ObjectKey] {
+        try await traits.keepsVersions() ? try await versionedKeys(below: folder) : try await list(folder).map(\.key)
     }
 
     package func folders() async throws(StoreError) -> [String] {

@@ -2,30 +2,11 @@ internal import Crypto
 internal import DRPKit
 internal import Foundation
 
-/// How to reach a bucket.
-package struct S3Settings: Sendable, Hashable {
-    /// `https://host` or `https://host:port`, without a path.
-    package var endpoint: String
-    package var bucket: String
-    package var region: String
-    /// `https://endpoint/bucket/key` rather than `https://bucket.endpoint/key`.
-    package var usesPaths: Bool
-    package var caFile: String?
-
-    package init(endpoint: String, bucket: String, region: String, usesPaths: Bool, caFile: String? = nil) {
-        self.endpoint = endpoint
-        self.bucket = bucket
-        self.region = region
-        self.usesPaths = usesPaths
-        self.caFile = caFile
-    }
-}
-
 /// Signed requests to one bucket, and what its answers mean.
 final class S3Connection: Sendable {
     typealias Query = [(name: String, value: String)]
 
-    let settings: S3Settings
+    let settings: StoreSettings.S3
     let transport: CloudTransport
     private let credentials: CloudCredentials<S3Credentials>
     private let scheme: String
@@ -33,7 +14,7 @@ final class S3Connection: Sendable {
 
     /// - Parameter fetch: the credentials, anew at each call.
     init(
-        _ settings: S3Settings, transport: CloudTransport,
+        _ settings: StoreSettings.S3, transport: CloudTransport,
         credentials fetch: @escaping @Sendable () async throws -> S3Credentials
     ) {
         self.settings = settings
@@ -45,7 +26,7 @@ final class S3Connection: Sendable {
         // libcurl leaves the scheme's own port out of the header that is signed.
         let standard = scheme == "https" ? ":443" : ":80"
         if authority.hasSuffix(standard) { authority.removeLast(standard.count) }
-        host = settings.usesPaths ? authority : "\(settings.bucket).\(authority)"
+        host = settings.addressing == .path ? authority : "\(settings.bucket).\(authority)"
     }
 
     /// - Parameters:
@@ -57,7 +38,7 @@ final class S3Connection: Sendable {
         body: [UInt8] = [], payload: ContentHash? = nil, limit: Int = 8 << 20, date: Date? = nil,
         isUnsure: () -> Void = {}
     ) async throws(StoreError) -> HTTPResponse {
-        let path = (settings.usesPaths ? "/\(settings.bucket)" : "") + "/" + (key?.text ?? "")
+        let path = (settings.addressing == .path ? "/\(settings.bucket)" : "") + "/" + (key?.text ?? "")
         let payload = payload ?? ContentHash(hashing: body)
         let rule = transport.rule
         return try await transport.send(
@@ -72,7 +53,7 @@ final class S3Connection: Sendable {
                 request.deadline = rule.deadline(bytes: max(body.count, method == .get ? limit : 0))
                 request.leastSpeed = rule.leastSpeed
                 request.slowFor = rule.slowFor
-                request.caFile = settings.caFile
+                request.caFile = settings.ca
                 request.maximumBody = ByteCount(Int64(limit))
                 SigV4(credentials: try await credentials.current(), region: settings.region).sign(
                     &request, host: host, path: path, query: query, payload: payload, at: date ?? transport.clock.now)
