@@ -30,10 +30,10 @@ struct BundleShelf: Sendable {
     func read(_ number: Int) async throws(StoreError) -> [UInt8] { try await store.read(Self.key(number)) }
 
     /// Stores a bundle under the next free number.
-    /// - Parameter known: the number of the last one that is remembered: one that is out of sight behind a lock is not given
+    /// - Parameter known: the highest number that is seen or remembered: one that is out of sight behind a lock is not given
     ///   again.
     func put(_ bundle: [UInt8], after known: Int) async throws(StoreError) -> Int {
-        var number = max(known, try await numbers().last ?? 0) + 1
+        var number = known + 1
         for _ in 1..<Self.mostTries {
             do {
                 try await store.put(Self.key(number), bundle, .lasting)
@@ -47,10 +47,14 @@ struct BundleShelf: Sendable {
         return number
     }
 
-    /// Removes bundles that newer ones have made superfluous.
-    /// - Parameter kept: one that stays in any case: the newest that lacks nothing.
-    func tidy(now: Date, keeping kept: Int?) async throws(StoreError) {
-        let numbers = try await numbers()
+    /// Removes bundles that newer ones have made superfluous, by the store's clock: now is when the newest was written.
+    /// - Parameters:
+    ///   - numbers: of those that are there, lowest first.
+    ///   - kept: one that stays in any case: the newest that lacks nothing.
+    func tidy(_ numbers: [Int], keeping kept: Int?) async throws(StoreError) {
+        guard let newest = numbers.last, numbers.count > Self.newest,
+            let now = try await store.written(Self.key(newest))
+        else { return }
         var written: [Int: Date] = [:]
         // The newest ones stay, whatever clocks say.
         for number in numbers.dropLast(Self.newest) { written[number] = try await store.written(Self.key(number)) }

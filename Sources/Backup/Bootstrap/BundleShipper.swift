@@ -60,7 +60,7 @@ package struct BundleShipper: Sendable {
     private func shipNow() async throws -> Report {
         let gathered = try await maker.gather()
         var report = Report(lacks: gathered.lacks)
-        var wanting: [(settings: StoreSettings, store: any ObjectStore, last: BundleEntry?)] = []
+        var wanting: [(settings: StoreSettings, store: any ObjectStore, last: BundleEntry?, numbers: [Int])] = []
         for settings in Self.stores(of: gathered.fleet) {
             do {
                 let store = try await open(settings)
@@ -74,7 +74,7 @@ package struct BundleShipper: Sendable {
                 if let last, last.content == gathered.content, numbers.contains(last.number) {
                     report.unchanged.append(settings.name)
                 } else {
-                    wanting.append((settings, store, last))
+                    wanting.append((settings, store, last, numbers))
                 }
             } catch {
                 try await fail(settings.name, error, &report)
@@ -90,7 +90,7 @@ package struct BundleShipper: Sendable {
                 .unsupported, BundleShelf.folder, cause: "a bundle has 1 to 100 recipients, not \(recipients.count)")
         }
         let (copy, head) = try await copyOfJournal(state: gathered.fleet.state)
-        for (settings, store, last) in wanting {
+        for (settings, store, last, numbers) in wanting {
             do {
                 let archive = try maker.archive(gathered, journal: copy, head: head, store: settings.name)
                 guard archive.count <= BootstrapBundle.limit else {
@@ -98,7 +98,7 @@ package struct BundleShipper: Sendable {
                 }
                 let bundle = try BootstrapBundle.seal(archive, to: recipients)
                 let shelf = BundleShelf(store: try await locked(store, settings, gathered.fleet))
-                let number = try await shelf.put(bundle, after: last?.number ?? 0)
+                let number = try await shelf.put(bundle, after: max(last?.number ?? 0, numbers.last ?? 0))
                 // Older ones go only once this one was seen to be there, whole.
                 guard try await shelf.read(number) == bundle else {
                     throw StoreError(
@@ -110,7 +110,7 @@ package struct BundleShipper: Sendable {
                         store: settings.name, number: number, content: gathered.content, bytes: Int64(bundle.count),
                         lacks: gathered.lacks))
                 report.stored[settings.name] = number
-                try await tidy(shelf, settings.name, gathered.fleet)
+                try await tidy(shelf, numbers + [number], settings.name, gathered.fleet)
             } catch let error as JournalError {
                 throw error
             } catch {
@@ -126,9 +126,9 @@ package struct BundleShipper: Sendable {
     }
 
     /// A hold stops every deletion, also this one.
-    private func tidy(_ shelf: BundleShelf, _ store: StoreName, _ fleet: Fleet) async throws {
+    private func tidy(_ shelf: BundleShelf, _ numbers: [Int], _ store: StoreName, _ fleet: Fleet) async throws {
         for client in fleet.clients where try await journal.hold(of: client.id) != nil { return }
-        try await shelf.tidy(now: clock.now, keeping: try await journal.newestWholeBundle(in: store))
+        try await shelf.tidy(numbers, keeping: try await journal.newestWholeBundle(in: store))
     }
 
     /// Stores that policies name, in the order of the file.

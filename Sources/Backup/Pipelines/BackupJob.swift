@@ -51,8 +51,11 @@ package struct BackupJob: Sendable {
     ) async throws -> [StoredBackup] {
         try await journal.holding("client/\(client.id)", lasts: Self.leaseLasts) { lease in
             try await journal.requireNotErased(client.id)
-            try await catalog.settle(client)
-            return try await capture(client, lease, progress)
+            let keys = try WriterKeys.read(of: client.id, state: fleet.state)
+            let targets = BackupTargets()
+            await open(client, keys, targets)
+            try await catalog.settle(client.id, targets)
+            return try await capture(client, keys, targets, lease, progress)
         }
     }
 
@@ -76,9 +79,9 @@ package struct BackupJob: Sendable {
     private var catalog: CatalogRebuild { CatalogRebuild(fleet: fleet, journal: journal, open: open) }
 
     private func capture(
-        _ client: Client, _ lease: LeaseEntry, _ progress: @escaping @Sendable (ServiceProgress) -> Void
+        _ client: Client, _ keys: WriterKeys, _ targets: BackupTargets, _ lease: LeaseEntry,
+        _ progress: @escaping @Sendable (ServiceProgress) -> Void
     ) async throws -> [StoredBackup] {
-        let keys = try WriterKeys.read(of: client.id, state: fleet.state)
         let place = try ClientPlace(client, placement: try await journal.placement(of: client.id))
         let started = clock.now
         var entries: [(store: StoreName, id: Int64)] = []
@@ -86,11 +89,9 @@ package struct BackupJob: Sendable {
             let id = try await journal.beginBackup(client: client.id, store: store.name, started: started)
             entries.append((store.name, id))
         }
-        let targets = BackupTargets()
         let backup: Committed
         do {
             let databases = try await ClientDatabases(place.services, side: .source, resolver: resolver)
-            await open(client, keys, targets)
             try targets.requireNotErased(fleet.stores(of: client).map(\.name))
             try targets.requireOne()
             let known = try await journal.newestBackup(client: client.id, repository: keys.client)
@@ -101,13 +102,15 @@ package struct BackupJob: Sendable {
                     by: clock, beat: { try await targets.beat(lease, number: start.number) }
                 ) {
                     // Before the catch-up, which mends what is gone.
-                    try await look(client.id, targets)
-                    try await sync.catchUp(targets, client.id, keys)
+                    let holdings = try await look(client.id, targets)
+                    try await sync.catchUp(targets, holdings, client.id, keys)
                     let writer = try await BackupWriter.make(targets, start, holder: lease)
                     for (store, packs) in writer.indexedPacks {
                         try await watch.look(atPacks: store, absent: packs.absent, of: packs.all, client: client.id)
                     }
+                    async let prepared: Void = targets.prepare()
                     let (mongo, redis) = try await read(databases, client.id, writer, progress)
+                    await prepared
                     return try await commit(writer, mongo, redis, started, lease)
                 }
             } catch {
@@ -116,8 +119,7 @@ package struct BackupJob: Sendable {
             }
             Failpoint.hit("backup.committed")
         } catch {
-            try await fail(entries, targets, error, lease)
-            for store in fleet.stores(of: client) { try await watch.look(atAbsenceOf: store.name, client: client.id) }
+            try await fail(client.id, entries, targets, error, lease)
             throw error
         }
         let results = try await record(entries, targets, backup, lease)
@@ -131,17 +133,20 @@ package struct BackupJob: Sendable {
 
     private var watch: StoreWatch { StoreWatch(journal: journal, clock: clock) }
 
-    private func look(_ client: ClientID, _ targets: BackupTargets) async throws {
-        for target in targets.living {
-            guard let store = target.store else { continue }
-            do {
-                try await watch.look(at: store, try await target.repository.store.guards())
-                try await watch.look(at: store, target.repository, of: client)
-            } catch let error as StoreError {
-                try targets.leave(target, error)
-            }
+    /// Asks all stores at once; one that does not answer is left behind.
+    private func look(_ client: ClientID, _ targets: BackupTargets) async throws -> [StoreName: Holdings] {
+        let found = try await targets.each { target in
+            async let guards = target.repository.store.guards()
+            return (holdings: try await target.repository.holdings(), guards: try await guards)
         }
-        try targets.requireOne()
+        var held: [StoreName: Holdings] = [:]
+        for (target, found) in found {
+            guard let store = target.store else { continue }
+            try await watch.look(at: store, found.guards)
+            try await watch.look(at: store, found.holdings, of: client, target.repository.keys.client)
+            held[store] = found.holdings
+        }
+        return held
     }
 
     /// The backup is there whatever becomes of this: a lock that could not be renewed is an alarm.
@@ -213,13 +218,15 @@ package struct BackupJob: Sendable {
 
     /// Also when this task is cancelled: hence the task of its own.
     private func fail(
-        _ entries: [(store: StoreName, id: Int64)], _ targets: BackupTargets, _ error: any Error, _ lease: LeaseEntry
+        _ client: ClientID, _ entries: [(store: StoreName, id: Int64)], _ targets: BackupTargets, _ error: any Error,
+        _ lease: LeaseEntry
     ) async throws {
         try await Task {
             for entry in entries {
                 do {
                     try await journal.failBackup(
                         entry.id, targets.failure(of: entry.store) ?? error, holding: lease)
+                    try await watch.look(atAbsenceOf: entry.store, client: client)
                 } catch let error as JournalError where error.reason == .leaseLost {
                     // Whoever took over has closed it.
                 }

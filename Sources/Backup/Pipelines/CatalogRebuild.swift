@@ -55,9 +55,23 @@ package struct CatalogRebuild: Sendable {
     /// Closes what a process that died left open in the journal: as the backup that it had committed, else as failed.
     /// Takes over, too, whatever else the stores hold and the journal does not know. The caller holds the client's lease.
     package func settle(_ client: Client) async throws {
+        let targets = BackupTargets()
         for settings in fleet.stores(of: client) {
             do {
-                try await adopt(client.id, settings)
+                let keys = try WriterKeys.read(of: client.id, state: fleet.state)
+                targets.add(settings.name, try await Repository(store: try await open(settings), keys: keys))
+            } catch {
+                // As a store that does not answer.
+            }
+        }
+        try await settle(client.id, targets)
+    }
+
+    func settle(_ client: ClientID, _ targets: BackupTargets) async throws {
+        for target in targets.living {
+            guard let store = target.store else { continue }
+            do {
+                try await adopt(client, store, target.repository)
             } catch let error as JournalError {
                 throw error
             } catch {
@@ -65,13 +79,11 @@ package struct CatalogRebuild: Sendable {
                 // that was not reached is adopted by the next one.
             }
         }
-        try await journal.closeAbandonedBackups(client: client.id)
+        try await journal.closeAbandonedBackups(client: client)
     }
 
-    private func adopt(_ client: ClientID, _ settings: StoreSettings) async throws {
-        let keys = try WriterKeys.read(of: client, state: fleet.state)
-        let repository = try await Repository(store: try await open(settings), keys: keys)
-        let gap = try await journal.catalogGap(client: client, store: settings.name)
+    private func adopt(_ client: ClientID, _ store: StoreName, _ repository: Repository) async throws {
+        let gap = try await journal.catalogGap(client: client, store: store)
         let numbers = try await repository.numbers()
         // The newest one is looked at in any case if somebody died: an old repository may have had the same number.
         let wanted = numbers.filter { !gap.known.contains($0) || (gap.hasOpenEntries && $0 == numbers.last) }
@@ -82,12 +94,13 @@ package struct CatalogRebuild: Sendable {
                 guard case .manifest(let manifest) = try repository.open(sealed, number: number) else { continue }
                 found.append(
                     CatalogBackup(
-                        BackupSummary(manifest), repository: keys.client, hash: ContentHash(hashing: sealed)))
+                        BackupSummary(manifest), repository: repository.keys.client,
+                        hash: ContentHash(hashing: sealed)))
             } catch is RepositoryError {
                 // Not to be read, so nothing that could be adopted; `backup list` and `backup verify` name it.
             }
         }
-        try await journal.adoptBackups(client: client, store: settings.name, found)
+        try await journal.adoptBackups(client: client, store: store, found)
     }
 
     private func compare(_ client: ClientID, _ settings: StoreSettings, _ keys: WriterKeys) async throws -> Report {

@@ -125,12 +125,11 @@ package struct StoreSync: Sendable {
 
     /// Brings targets of a backup up to date before it begins. One in which that fails, or that contradicts the others, is
     /// left behind; what no source can give holds nobody up.
-    func catchUp(_ targets: BackupTargets, _ client: ClientID, _ keys: WriterKeys) async throws {
-        let views = try await targets.each { try await $0.repository.holdings() }
-        guard views.count > 1 else { return }
-        let named = views.compactMap { view in view.target.store.map { ($0, view.value) } }
-        let lacking = Holdings.lacking(Dictionary(uniqueKeysWithValues: named))
-        for (target, _) in views {
+    func catchUp(
+        _ targets: BackupTargets, _ holdings: [StoreName: Holdings], _ client: ClientID, _ keys: WriterKeys
+    ) async throws {
+        let lacking = Holdings.lacking(holdings)
+        for target in targets.living {
             guard let store = target.store, lacking[store] != nil else { continue }
             let sources = targets.living.compactMap { other in
                 other.id == target.id

@@ -1,5 +1,5 @@
 package import DRPKit
-internal import Foundation
+package import Foundation
 
 /// Looks for what a thief, a rule of the store's own or a hand that slipped leaves behind, and raises alarms in the journal:
 /// `docs/explanation/ransom.md` has them all. What is over ends by itself.
@@ -41,13 +41,13 @@ package struct StoreWatch: Sendable {
     }
 
     /// Compares what the journal knows of a client's backups in a store with what lies there.
-    /// - Parameter list: what was read there, if it was.
+    /// - Parameters:
+    ///   - repository: the uuid of the client's repositories.
+    ///   - list: what was read there, if it was.
     package func look(
-        at store: StoreName, _ repository: Repository, of client: ClientID, _ list: BackupList? = nil
+        at store: StoreName, _ holdings: Holdings, of client: ClientID, _ repository: UUID, _ list: BackupList? = nil
     ) async throws {
-        let known = try await journal.heldBackups(
-            client: client, store: store, repository: repository.keys.client)
-        let holdings = try await repository.holdings()
+        let known = try await journal.heldBackups(client: client, store: store, repository: repository)
         let gone = known.map(\.number).filter {
             !holdings.numbers.contains($0) && !holdings.tombstones.contains($0)
         }

@@ -44,6 +44,13 @@ extension BackupTargets {
         return BackupStart(number: number, previous: previous)
     }
 
+    /// Beside the capture.
+    func prepare() async {
+        await withTaskGroup(of: Void.self) { group in
+            for target in living { group.addTask { await target.repository.store.prepare() } }
+        }
+    }
+
     /// Says in each store that the backup goes on. A store that does not answer gets the next beat.
     package func beat(_ holder: LeaseEntry, number: Int) async throws {
         try await each { target in
@@ -81,9 +88,9 @@ extension BackupTargets {
     private func look(_ holder: LeaseEntry?) async throws -> [View] {
         try await each { target in
             let repository = target.repository
-            let numbers = try await repository.numbers()
-            guard let holder else { return View(numbers: numbers, silent: nil) }
-            return View(numbers: numbers, silent: try await repository.silentNumber(beside: holder))
+            guard let holder else { return View(numbers: try await repository.numbers(), silent: nil) }
+            async let silent = repository.silentNumber(beside: holder)
+            return View(numbers: try await repository.numbers(), silent: try await silent)
         }.map(\.value)
     }
 

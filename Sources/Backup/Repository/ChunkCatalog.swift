@@ -58,12 +58,13 @@ struct ChunkCatalog: Sendable {
     }
 
     static func load(_ repository: Repository, marked: Set<ContentHash>) async throws -> ChunkCatalog {
+        async let indexes = repository.store.list(repository.layout.indexes)
         var catalog = ChunkCatalog()
         var uncovered: [ContentHash: Int64] = [:]
         for object in try await repository.store.list(repository.layout.packs) {
             if let name = repository.layout.packName(object.key) { uncovered[name] = object.size }
         }
-        for object in try await repository.store.list(repository.layout.indexes) {
+        for object in try await indexes {
             do {
                 let index = try await repository.index(object.key)
                 catalog.indexes[object.key] = index.packs.map(\.name)

@@ -21,12 +21,13 @@ package struct Holdings: Sendable {
 }
 
 extension Repository {
-    package func holdings() async throws(StoreError) -> Holdings {
+    package func holdings() async throws -> Holdings {
+        async let tombstones = store.list(layout.tombstones)
         var holdings = Holdings()
         for object in try await store.list(layout.backups) {
             if let number = layout.backupNumber(object.key) { holdings.objects[number] = object.size }
         }
-        holdings.tombstones = Set(try await store.list(layout.tombstones).compactMap { layout.tombstoneNumber($0.key) })
+        holdings.tombstones = Set(try await tombstones.compactMap { layout.tombstoneNumber($0.key) })
         return holdings
     }
 

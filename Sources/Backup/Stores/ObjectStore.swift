@@ -51,6 +51,9 @@ package protocol ObjectStore: Sendable {
     /// - Returns: whether it is gone, or only out of sight because a lock or the store's own bin keeps it.
     @discardableResult func delete(_ key: ObjectKey) async throws(StoreError) -> Deletion
 
+    /// Learns what must be known before something can be written, so that the first write does not wait for it.
+    func prepare() async
+
     /// Removes what interrupted writers left behind and no reader can see, and keeps what is needed for `makingRoom`.
     func sweep() async throws(StoreError)
 
@@ -95,6 +98,7 @@ extension ObjectStore {
         throw StoreError(.unsupported, nil, cause: "it keeps no older versions")
     }
     package func makingRoom() -> any ObjectStore { self }
+    package func prepare() async {}
     package func sweep() async throws(StoreError) {}
     package func written(_ key: ObjectKey) async throws(StoreError) -> Date? { nil }
 }

@@ -41,8 +41,8 @@ import Testing
 
         func look() async throws -> [Alarm.Kind] {
             try await watch.look(
-                at: StoreWatchTests.vault, fixture.repository, of: StoreWatchTests.client,
-                try await fixture.repository.backups())
+                at: StoreWatchTests.vault, try await fixture.repository.holdings(), of: StoreWatchTests.client,
+                fixture.keys.client, try await fixture.repository.backups())
             return try await journal.alarms().map(\.kind)
         }
 

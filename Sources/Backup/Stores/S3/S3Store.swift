@@ -14,7 +14,7 @@ package struct S3Store: ObjectStore, VersionedStore {
 
     /// - Parameter credentials: fetches them, at first and whenever the server refuses those at hand.
     package init(
-        _ settings: S3Settings, http: any HTTPClient, clock: any WallClock, rule: RetryRule = RetryRule(),
+        _ settings: StoreSettings.S3, http: any HTTPClient, clock: any WallClock, rule: RetryRule = RetryRule(),
         credentials: @escaping @Sendable () async throws -> S3Credentials
     ) {
         connection = S3Connection(
@@ -42,23 +42,30 @@ package struct S3Store: ObjectStore, VersionedStore {
             guard try await traits.createsOnly() else {
                 return try await S3Claim(connection: connection, store: self).holding(key) {
                     [headers] date throws(StoreError) in
-                    try await put(key, bytes, headers, payload, body, date: date)
+                    try await put(key, bytes, rule, headers, payload, body, date: date)
                 }
             }
             headers.append(.init(name: "if-none-match", value: "*"))
         }
-        try await put(key, bytes, headers, payload, body)
+        try await put(key, bytes, rule, headers, payload, body)
+    }
+
+    package func prepare() async {
+        // What fails here is said by the first write.
+        _ = try? await traits.createsOnly()
     }
 
     private func put(
-        _ key: ObjectKey, _ bytes: [UInt8], _ headers: [HTTPRequest.Header], _ payload: ContentHash, _ body: StoredBody,
-        date: Date? = nil
+        _ key: ObjectKey, _ bytes: [UInt8], _ rule: WriteRule, _ headers: [HTTPRequest.Header], _ payload: ContentHash,
+        _ body: StoredBody, date: Date? = nil
     ) async throws(StoreError) {
         let isUnsure = Mutex(false)
         do {
-            _ = try await connection.send(
+            let response = try await connection.send(
                 .put, key, headers: headers, body: bytes, payload: payload, date: date,
                 isUnsure: { isUnsure.withLock { $0 = true } })
+            // What may be replaced is no part of a backup: the checksum that the answer names is enough.
+            if rule == .replace, Self.tag(response) == body.md5 { return }
         } catch {
             // The answer of an earlier try may be what got lost: then it is our own object that is there.
             guard error.reason == .alreadyThere, isUnsure.withLock({ $0 }) else { throw error }
@@ -80,8 +87,7 @@ package struct S3Store: ObjectStore, VersionedStore {
     private func holds(_ key: ObjectKey, _ body: StoredBody, _ bytes: [UInt8]) async throws(StoreError) -> Bool {
         let head = try await connection.send(.head, key)
         guard head.header("content-length").flatMap({ Int($0) }) == body.count else { return false }
-        let tag = head.header("etag")?.replacing("\"", with: "")
-        if tag == body.md5 { return true }
+        if Self.tag(head) == body.md5 { return true }
         // Under some encryptions an ETag is no MD5: the bytes themselves tell.
         return try await read(key) == bytes
     }
@@ -93,15 +99,9 @@ package struct S3Store: ObjectStore, VersionedStore {
 
     // MARK: - Reading
 
-    package func read(_ key: ObjectKey) async throws(StoreError) -> [UInt8] { try await read(key, version: nil) }
-
-    package func read(_ key: ObjectKey, range: Range<Int64>) async throws(StoreError) -> [UInt8] {
-        try await read(key, range: range, version: nil)
-    }
-
     func read(_ key: ObjectKey, version: String?) async throws(StoreError) -> [UInt8] {
         let response = try await connection.send(.get, key, Self.query(version), limit: largestObject)
-        if let tag = response.header("etag")?.replacing("\"", with: ""), tag.count == 32,
+        if let tag = Self.tag(response), tag.count == 32,
             response.header("x-amz-server-side-encryption") == nil
         {
             let found = response.body.withUnsafeBytes { Hex.encode(Insecure.MD5.hash(data: $0)) }
@@ -113,10 +113,7 @@ package struct S3Store: ObjectStore, VersionedStore {
     }
 
     func read(_ key: ObjectKey, range: Range<Int64>, version: String?) async throws(StoreError) -> [UInt8] {
-        guard range.lowerBound >= 0, range.count <= largestObject else {
-            throw StoreError(.damaged, key, cause: "bytes \(range) were asked for")
-        }
-        guard !range.isEmpty else { return [] }
+        guard try Self.isWanted(range, of: key) else { return [] }
         let header = HTTPRequest.Header(name: "range", value: "bytes=\(range.lowerBound)-\(range.upperBound - 1)")
         let response = try await connection.send(
             .get, key, Self.query(version), headers: [header], limit: max(range.count, 64 << 10))
@@ -141,8 +138,7 @@ package struct S3Store: ObjectStore, VersionedStore {
     }
 
     package func remains(_ folder: ObjectKey) async throws(StoreError) -> [ObjectKey] {
-        guard try await traits.keepsVersions() else { return try await list(folder).map(\.key) }
-        return Set(try await versions(prefix: folder.text + "/").map(\.key)).sorted()
+        try await traits.keepsVersions() ? try await versionedKeys(below: folder) : try await list(folder).map(\.key)
     }
 
     package func folders() async throws(StoreError) -> [String] {
@@ -195,6 +191,10 @@ package struct S3Store: ObjectStore, VersionedStore {
             }
             token = next
         } while token != nil
+    }
+
+    private static func tag(_ response: HTTPResponse) -> String? {
+        response.header("etag")?.replacing("\"", with: "")
     }
 
     private static func query(_ version: String?) -> S3Connection.Query { version.map { [("versionId", $0)] } ?? [] }

@@ -33,9 +33,7 @@ final class S3Traits: Sendable {
 
     func keepsVersions() async throws(StoreError) -> Bool {
         if let known = known.withLock({ $0.keepsVersions }) { return known }
-        let keeps = try await versioning() != nil
-        known.withLock { $0.keepsVersions = keeps }
-        return keeps
+        return try await versioning() != nil
     }
 
     func capabilities() async throws(StoreError) -> StoreCapabilities {
@@ -46,17 +44,19 @@ final class S3Traits: Sendable {
     }
 
     func guards() async throws(StoreError) -> StoreGuards {
-        StoreGuards(
-            keepsVersions: try await ifAllowed { () throws(StoreError) in try await self.versioning() == "Enabled" },
-            locks: try await ifAllowed { () throws(StoreError) in try await self.isLocking() },
-            expires: try await hasLifecycle())
+        async let versions = ifAllowed { () throws(StoreError) in try await self.versioning() == "Enabled" }
+        async let locks = ifAllowed { () throws(StoreError) in try await self.isLocking() }
+        let expires = try await hasLifecycle()
+        return StoreGuards(
+            keepsVersions: try await versions.get(), locks: try await locks.get(), expires: expires)
     }
 
     /// - Returns: nil if the account may not ask.
-    private func ifAllowed(_ ask: () async throws(StoreError) -> Bool) async throws(StoreError) -> Bool? {
-        do { return try await ask() } catch {
-            guard error.reason == .denied else { throw error }
-            return nil
+    private func ifAllowed(
+        _ ask: @Sendable () async throws(StoreError) -> Bool
+    ) async -> Result<Bool?, StoreError> {
+        do throws(StoreError) { return .success(try await ask()) } catch {
+            return error.reason == .denied ? .success(nil) : .failure(error)
         }
     }
 
@@ -74,9 +74,12 @@ final class S3Traits: Sendable {
     private func versioning() async throws(StoreError) -> String? {
         do {
             let response = try await connection.send(.get, nil, [("versioning", "")])
-            return XMLElement.parse(response.body)?.text("Status")
+            let status = XMLElement.parse(response.body)?.text("Status")
+            known.withLock { $0.keepsVersions = status != nil }
+            return status
         } catch {
             guard error.reason == .unsupported else { throw error }
+            known.withLock { $0.keepsVersions = false }
             return nil
         }
     }
