@@ -78,17 +78,21 @@ struct Composition: Sendable {
     func stepWorld() async throws -> StepWorld {
         StepWorld(
             fleet: fleet, journal: journal, clock: clock, resolver: resolver, identity: identity, store: Self.openStore,
-            deployer: { [clock] in try Self.deployer($0, clock: clock) }, traffic: try await traffic(),
+            capture: { [backupJob, progress] in
+                try await backupJob.run($0, holding: $1, progress: progress)
+            }, runner: CommandRunner(),
+            deployer: { [clock] in try Self.deployer($0, $1, clock: clock) }, traffic: try await traffic(),
             http: CurlClient(), logger: logger, progress: progress)
     }
 
-    private static func deployer(_ site: Site, clock: any WallClock) throws -> any Deployer {
+    private static func deployer(_ site: Site, _ mode: RunMode, clock: any WallClock) throws -> any Deployer {
         guard site.isLocal, let folder = site.folder, let frontend = site.frontends.first else {
             throw UsageError(
                 "site \(site.name) cannot be deployed to by this version",
                 advice: "Give it `provider: local`, a `folder:` and a frontend.", code: .fleetInvalid)
         }
-        var local = LocalProcessSite(name: site.name, folder: folder, address: frontend.address)
+        let place = mode == .drill ? "\(folder)/drills" : folder
+        var local = LocalProcessSite(name: site.name, folder: place, address: frontend.address)
         if let program = site.programs["mongod"] { local.mongod = program }
         if let program = site.programs["redis-server"] { local.redisServer = program }
         return LocalProcessDeployer(

@@ -23,8 +23,9 @@ struct DRP: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             AlarmCommands.self, BackupCommands.self, BootstrapCommand.self, CatalogCommands.self, Check.self,
-            ConfigCommands.self, EraseCommands.self, EventsCommands.self,
-            HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self, RestoreCommands.self,
+            ConfigCommands.self, DrillCommands.self, EraseCommands.self, EventsCommands.self,
+            FailoverCommands.self, HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self,
+            RestoreCommands.self,
             RunsCommands.self, Serve.self, StoreCommands.self,
         ])
 

@@ -6,15 +6,22 @@ internal import Migrate
 struct RunNarrator: Sendable {
     let display: ProgressDisplay
     let isSilent: Bool
+    /// Where several runs go on at once.
+    var namesClient = false
 
     func tell(_ progress: RunProgress) {
         guard !isSilent else { return }
-        let step = "\(progress.ordinal + 1)/\(progress.count) \(progress.step)"
+        let client = namesClient ? "\(progress.client) " : ""
+        let step = "\(client)\(progress.ordinal + 1)/\(progress.count) \(progress.step)"
         switch progress.news {
         case .began(let attempt): say(progress, "\(step)\(attempt > 1 ? ", attempt \(attempt)" : "") …")
-        case .says(let text): say(progress, "    \(Text.safe(text))")
-        case .wasDone: say(progress, "    was done already")
+        case .says(let text): say(progress, "    \(client)\(Text.safe(text))")
+        case .wasDone: say(progress, "    \(client)was done already")
         case .done: display.end()
+        case .turnedBack(let fault):
+            say(progress, "    FAILED: \(Text.safe(fault.text)) [\(fault.code.rawValue)]; all is taken back")
+        case .takesBack(let attempt): say(progress, "\(step) back\(attempt > 1 ? ", attempt \(attempt)" : "") …")
+        case .tookBack: display.end()
         case .failed(let fault, let retryAfter):
             let next = retryAfter.map { "; again in \(Text.seconds(Double($0.components.seconds)))" } ?? ""
             say(progress, "    FAILED: \(Text.safe(fault.text)) [\(fault.code.rawValue)]\(next)")
@@ -106,7 +113,7 @@ struct RunAnswer: Encodable {
             switch step.state {
             case .done: "\(step.name) \(step.seconds.map(Text.seconds) ?? "?")"
             case .pending: "(\(step.name))"
-            case .active, .failed: "\(step.name) \(step.state.rawValue)"
+            case .active, .failed, .skipped, .undone: "\(step.name) \(step.state.rawValue)"
             }
         }
         // Five to a line: a hundred columns hold them.

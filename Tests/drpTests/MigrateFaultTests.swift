@@ -76,7 +76,8 @@ struct MigrateInterruptedTests {
             let mongod = "\(DemoWorld.programs)/mongod"
             try world.editFleet("{mongod: \(mongod),", "{mongod: \(world.folder)/nowhere/mongod,")
             let failed = try await world.drp(
-                "migrate", "run", "acme", "--to", "south", "--identity", world.identity, "--confirm", "acme")
+                "migrate", "run", "acme", "--to", "south", "--source-lost", "--identity", world.identity, "--confirm",
+                "acme")
             #expect(failed.status == 40 || failed.status == 2, "\(failed.status): \(failed.stdout)\(failed.stderr)")
             #expect((failed.stdout + failed.stderr).contains("next"), "\(failed.stdout)\(failed.stderr)")
             #expect(try await world.addresses(of: "acme") == [world.north])

@@ -11,11 +11,14 @@ struct MigrateKillTests {
     private static let afterEffect = [
         "after-apply", "before-applied", "after-applied", "before-observe-after", "after-observe-after",
     ]
-    private static let steps = ["preflight", "deploy", "restore", "verify", "switch", "probe", "notify"]
+    private static let steps = [
+        "preflight", "deploy", "restore", "freeze", "catch-up", "verify", "switch", "probe", "fence", "notify",
+    ]
     private static let inside = [
         "deploy": ["deploy.intended", "deploy.mongod", "deploy.initiated", "deploy.databases", "deploy.api"],
         "restore": ["restore.noted", "restore.documents", "restore.restored", "restore.rotated"],
-        "switch": ["switch.switched", "switch.placed"], "notify": ["notify.written"],
+        "freeze": ["freeze.frozen"], "catch-up": ["catch-up.captured", "catch-up.restored"],
+        "switch": ["switch.switched", "switch.placed"], "fence": ["fence.blocked"], "notify": ["notify.written"],
     ]
 
     private static func points(_ effect: String) -> [String] {

@@ -22,7 +22,7 @@ struct SecretTests {
             try await run(world, ["migrate", "plan"] + toSouth)
             try await world.killNorth()
             try await run(world, ["backup", "run", "acme"], status: 20)
-            try await run(world, ["migrate", "run"] + toSouth + ["--confirm", "acme"])
+            try await run(world, ["migrate", "run"] + toSouth + ["--source-lost", "--confirm", "acme"])
             try await run(world, ["backup", "run", "acme"])
             try await run(world, ["runs", "list", "--json"])
             try await run(world, ["migrate", "run", "acme", "--to", "north"] + identity + ["--confirm", "acme"])

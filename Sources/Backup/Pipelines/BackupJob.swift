@@ -50,13 +50,20 @@ package struct BackupJob: Sendable {
         _ client: Client, progress: @escaping @Sendable (ServiceProgress) -> Void = { _ in }
     ) async throws -> [StoredBackup] {
         try await journal.holding("client/\(client.id)", lasts: Self.leaseLasts) { lease in
-            try await journal.requireNotErased(client.id)
-            let keys = try WriterKeys.read(of: client.id, state: fleet.state)
-            let targets = BackupTargets()
-            await open(client, keys, targets)
-            try await catalog.settle(client.id, targets)
-            return try await capture(client, keys, targets, lease, progress)
+            try await run(client, holding: lease, progress: progress)
         }
+    }
+
+    /// The same for a caller that holds the client's lease, and keeps it alive.
+    package func run(
+        _ client: Client, holding lease: LeaseEntry, progress: @escaping @Sendable (ServiceProgress) -> Void
+    ) async throws -> [StoredBackup] {
+        try await journal.requireNotErased(client.id)
+        let keys = try WriterKeys.read(of: client.id, state: fleet.state)
+        let targets = BackupTargets()
+        await open(client, keys, targets)
+        try await catalog.settle(client.id, targets)
+        return try await capture(client, keys, targets, lease, progress)
     }
 
     /// Closes what processes that died left open in the journal, for clients that nobody works on.

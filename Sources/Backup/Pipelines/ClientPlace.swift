@@ -38,15 +38,17 @@ package struct ClientPlace: Sendable, Hashable {
             isMoved = false
             return
         }
-        let files = try placement.services.decode(PlacedServices.self)
         site = placement.site
         epoch = Int(placement.epoch)
         services = client.services
+        isMoved = placement.site != client.site
+        // Taken back to where the fleet file has it.
+        if placement.services == .null { return }
+        let files = try placement.services.decode(PlacedServices.self)
         services.mongo = files.mongo.map { Services.Mongo(uri: .file(path: $0), ca: nil) }
         services.redis = files.redis.map {
             Services.Redis(uri: .file(path: $0), ca: nil, role: client.services.redis?.role ?? .store)
         }
-        isMoved = placement.site != client.site
     }
 }
 

@@ -76,6 +76,45 @@ package enum RedisServer {
         try await asking(settings) { try info($0).keys.values.reduce(0, +) }
     }
 
+    /// More replicas than there can be.
+    private static let impossibleReplicas = "1000000"
+
+    /// Keeps everybody from writing, or lets them; also after a restart, where the server has a configuration file.
+    static func blockWrites(_ isOn: Bool, _ settings: RedisSettings) async throws {
+        try await asking(settings) { connection in
+            // Without a lag the number of replicas counts for nothing.
+            if isOn { try connection.command("CONFIG", "SET", "min-replicas-max-lag", "10") }
+            try connection.command("CONFIG", "SET", "min-replicas-to-write", isOn ? impossibleReplicas : "0")
+            do { try connection.command("CONFIG", "REWRITE") } catch let error as RedisError
+                where error.reason == .refused && error.detail.contains("config file")
+            {
+                // Started without a configuration file: there is nothing that a restart could read.
+            }
+        }
+    }
+
+    static func blocksWrites(_ settings: RedisSettings) async throws -> Bool {
+        try await asking(settings) { connection in
+            let reply = try connection.command("CONFIG", "GET", "min-replicas-to-write")
+            guard case .array(let values?) = reply, values.count == 2 else {
+                throw connection.error(.unsupported, "CONFIG GET does not tell min-replicas-to-write")
+            }
+            return values[1].text == impossibleReplicas
+        }
+    }
+
+    /// Changes since the last save, and when that was.
+    static func changes(_ settings: RedisSettings) async throws -> (changes: Int64, saved: Int64) {
+        try await asking(settings) { connection in
+            let text = try connection.command("INFO", "persistence").text ?? ""
+            func field(_ name: String) -> Int64 {
+                let line = text.split(whereSeparator: \.isNewline).first { $0.hasPrefix(name + ":") }
+                return line.flatMap { Int64($0.dropFirst(name.count + 1)) } ?? 0
+            }
+            return (field("rdb_changes_since_last_save"), field("rdb_last_save_time"))
+        }
+    }
+
     static func info(_ connection: RedisConnection) throws -> RedisServerInfo {
         guard let text = try connection.command("INFO").text, let info = RedisServerInfo(info: text) else {
             throw connection.error(.unsupported, "INFO names no version")

@@ -4,7 +4,7 @@ internal import GRDB
 extension Journal {
     /// Records that a client lives at `site` from now on.
     /// - Parameters:
-    ///   - services: addresses and paths of secret files; never a secret.
+    ///   - services: addresses and paths of secret files, never a secret; null for those of the fleet file.
     ///   - run: the run that switched; asked a second time for the same run and site, the placement stays as it is.
     ///   - epoch: the owner epoch that the records bear.
     /// - Returns: the placement with its epoch, which is `epoch`, and more than that of the placement before in any case.
@@ -34,6 +34,17 @@ extension Journal {
     /// Where the client lives; nil if it never moved: then the fleet file says it.
     package func placement(of client: ClientID) async throws -> Placement? {
         try await read { db in try self.latest(client, db) }
+    }
+
+    /// Where the client lived before a run moved it; nil if the fleet file says it.
+    package func placement(of client: ClientID, before run: RunID) async throws -> Placement? {
+        try await read { db in
+            try self.first(
+                db,
+                """
+                SELECT * FROM placements WHERE client = ? AND run IS NOT ? ORDER BY epoch DESC LIMIT 1
+                """, [client.text, run.text], self.placement)
+        }
     }
 
     /// The latest placement of each client that moved, by client.

@@ -14,6 +14,8 @@ package struct AttemptKey: Sendable, Hashable {
 package enum AfterFailure: Sendable, Hashable {
     /// The step is tried again.
     case retry
+    /// All that the run did is taken back.
+    case turnBack
     /// The run waits for a person.
     case pause
 }
@@ -69,8 +71,9 @@ extension Journal {
     }
 
     /// Records that a step is about to begin. Written before anything is done.
+    /// - Parameter direction: `back` if it is taken back.
     package func recordIntent(
-        run id: RunID, step: Int, holding lease: LeaseEntry
+        run id: RunID, step: Int, _ direction: RunDirection = .forward, holding lease: LeaseEntry
     ) async throws -> AttemptKey {
         let now = JournalDate.text(clock.now)
         return try await write { db in
@@ -84,15 +87,17 @@ extension Journal {
                 arguments: [id.text, step])
             let key = AttemptKey(run: id, client: run.client, step: step, name: name, number: number ?? 1)
             try db.execute(
-                sql: "INSERT INTO attempts (run, step, number, phase, started) VALUES (?, ?, ?, 'intent', ?)",
-                arguments: [id.text, step, key.number, now])
+                sql: """
+                    INSERT INTO attempts (run, step, number, direction, phase, started) VALUES (?, ?, ?, ?, 'intent', ?)
+                    """,
+                arguments: [id.text, step, key.number, direction.rawValue, now])
             try db.execute(
                 sql: """
                     UPDATE steps SET state = 'active', started = COALESCE(started, ?), finished = NULL
                     WHERE run = ? AND ordinal = ?
                     """,
                 arguments: [now, id.text, step])
-            try self.append(db, "step.intent", key, [:])
+            try self.append(db, direction == .back ? "step.undo-intent" : "step.intent", key, [:])
             return key
         }
     }
@@ -163,10 +168,14 @@ extension Journal {
                     """,
                 arguments: [now, fault.code.rawValue, fault.text, key.run.text, key.step, key.number])
             try self.append(db, "step.failed", key, ["code": .text(fault.code.rawValue), "error": .text(fault.text)])
-            guard next == .pause else { return }
+            if next == .retry { return }
             try db.execute(
                 sql: "UPDATE steps SET state = 'failed', finished = ? WHERE run = ? AND ordinal = ?",
                 arguments: [now, key.run.text, key.step])
+            if next == .turnBack {
+                let why = "step \(key.name): \(fault.text)"
+                return try self.turnBack(db, key.run, client: key.client, why, fault.code)
+            }
             try db.execute(
                 sql: "UPDATE runs SET state = 'paused', error_code = ?, error = ? WHERE id = ?",
                 arguments: [fault.code.rawValue, "step \(key.name): \(fault.text)", key.run.text])
@@ -226,18 +235,18 @@ extension Journal {
         }
     }
 
-    private func append(_ db: Database, _ kind: String, _ key: AttemptKey, _ facts: [String: JSONValue]) throws {
+    func append(_ db: Database, _ kind: String, _ key: AttemptKey, _ facts: [String: JSONValue]) throws {
         try append(
             db, kind, client: key.client, run: key.run, step: key.name,
             payload: .object(facts.merging(["attempt": .integer(Int64(key.number))]) { $1 }))
     }
 
-    private func require(_ lease: LeaseEntry, for id: RunID, _ db: Database) throws {
+    func require(_ lease: LeaseEntry, for id: RunID, _ db: Database) throws {
         precondition(lease.name == Self.leaseName(of: id), "lease \(lease.name) is not that of run \(id)")
         try require(lease, db)
     }
 
-    private func openRun(_ id: RunID, _ lease: LeaseEntry, _ db: Database) throws -> RunEntry {
+    func openRun(_ id: RunID, _ lease: LeaseEntry, _ db: Database) throws -> RunEntry {
         try require(lease, for: id, db)
         guard let run = try find(id, db), run.state.isOpen else { throw JournalError(.missing, "unfinished run \(id)") }
         return run
@@ -298,22 +307,41 @@ extension Journal {
     }
 
     private func run(_ columns: Columns) throws -> RunEntry {
-        RunEntry(
+        var run = RunEntry(
             id: try columns.value("id", RunID.init(_:)), kind: try columns.text("kind"),
             client: try columns.value("client", ClientID.init(_:)), runbook: try columns.text("runbook"),
             runbookHash: try columns.value("runbook_hash", ContentHash.init(hex:)),
             mode: try columns.value("mode", RunMode.init(rawValue:)),
             inputs: (try columns.json("inputs").object ?? [:]).compactMapValues(\.text),
-            state: try columns.value("state", RunStatus.init(rawValue:)), declared: try columns.date("declared"),
+            state: try status(columns), declared: try columns.date("declared"),
             started: try columns.date("started"), finished: try columns.dateIfAny("finished"),
             pid: try columns.value32("pid"), errorCode: columns.errorCode, error: columns.textIfAny("error"))
+        run.direction = try direction(columns)
+        return run
+    }
+
+    private func status(_ columns: Columns) throws -> RunStatus {
+        let state = try columns.value("state", RunStatus.init(rawValue:))
+        let isBack = try direction(columns) == .back
+        return state == .done && isBack ? .rolledBack : state
+    }
+
+    private func direction(_ columns: Columns) throws -> RunDirection {
+        try columns.value("direction", RunDirection.init(rawValue:))
     }
 
     private func step(_ columns: Columns) throws -> StepEntry {
         var step = StepEntry(
             run: try columns.value("run", RunID.init(_:)), ordinal: Int(try columns.value32("ordinal")),
             kind: try columns.text("kind"), name: try columns.text("name"), settings: try columns.json("settings"))
-        step.state = try columns.value("state", StepStatus.init(rawValue:))
+        // A mark belongs to one state alone; a step that has left it is what its state says.
+        let state = try columns.value("state", StepStatus.init(rawValue:))
+        step.state =
+            switch (state, columns.textIfAny("mark")) {
+            case (.done, "skipped"?): .skipped
+            case (.pending, "undone"?): .undone
+            default: state
+            }
         step.started = try columns.dateIfAny("started")
         step.finished = try columns.dateIfAny("finished")
         step.notes = try columns.json("notes")
@@ -325,7 +353,8 @@ extension Journal {
     private func attempt(_ columns: Columns) throws -> AttemptEntry {
         AttemptEntry(
             run: try columns.value("run", RunID.init(_:)), step: Int(try columns.value32("step")),
-            number: Int(try columns.value32("number")), phase: try columns.value("phase", AttemptPhase.init(rawValue:)),
+            number: Int(try columns.value32("number")), direction: try direction(columns),
+            phase: try columns.value("phase", AttemptPhase.init(rawValue:)),
             started: try columns.date("started"), finished: try columns.dateIfAny("finished"),
             errorCode: columns.errorCode, error: columns.textIfAny("error"))
     }

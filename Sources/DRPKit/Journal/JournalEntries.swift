@@ -47,10 +47,14 @@ package enum RunMode: String, Sendable, Codable, Hashable { case drill, real }
 /// Where a run stands. `running` without a live holder of the lease `run/ID` means: its process died.
 package enum RunStatus: String, Sendable, Codable, Hashable {
     case running, paused, done, cancelled
+    case rolledBack = "rolled-back"
 
     /// Whether `resume` has something to do.
     package var isOpen: Bool { self == .running || self == .paused }
 }
+
+/// Whether a run does its steps or takes them back.
+package enum RunDirection: String, Sendable, Codable, Hashable { case forward, back }
 
 /// One execution of a runbook.
 package struct RunEntry: Sendable, Codable, Hashable {
@@ -64,6 +68,7 @@ package struct RunEntry: Sendable, Codable, Hashable {
     package var mode: RunMode
     package var inputs: [String: String]
     package var state: RunStatus
+    package var direction = RunDirection.forward
     /// When the clock of the RTO started.
     package var declared: Date
     package var started: Date
@@ -96,7 +101,18 @@ package struct RunEntry: Sendable, Codable, Hashable {
     }
 }
 
-package enum StepStatus: String, Sendable, Codable, Hashable { case pending, active, failed, done }
+package enum StepStatus: String, Sendable, Codable, Hashable {
+    case pending, active, failed, done
+    /// Left out by a person, on record.
+    case skipped
+    /// Taken back.
+    case undone
+
+    /// Whether the run goes on behind it.
+    package var isOver: Bool { self == .done || self == .skipped }
+    /// Whether there may be something of it in the world.
+    package var isTouched: Bool { self != .pending && self != .undone }
+}
 
 /// One step of a run, with everything that a resume needs: the runbook's file may have changed since.
 package struct StepEntry: Sendable, Codable, Hashable {
@@ -141,6 +157,7 @@ package struct AttemptEntry: Sendable, Codable, Hashable {
     package var step: Int
     /// From 1, over all processes that worked on the run.
     package var number: Int
+    package var direction = RunDirection.forward
     package var phase: AttemptPhase
     package var started: Date
     /// nil while it runs, and for ever if its process was killed.

@@ -25,7 +25,7 @@ enum Schema {
         try db.execute(sql: "PRAGMA user_version = \(newest)")
     }
 
-    private static let steps = [v1, v2, v3]
+    private static let steps = [v1, v2, v3, v4]
 
     private static let v1 = """
         CREATE TABLE backups (
@@ -132,5 +132,27 @@ enum Schema {
             kind TEXT NOT NULL, client TEXT NOT NULL, store TEXT NOT NULL, since TEXT NOT NULL, text TEXT NOT NULL,
             UNIQUE (kind, client, store)
         ) STRICT;
+        """
+
+    /// The ways back of runs. A run that is `done` in direction `back` was rolled back; a step that is `done` with the mark
+    /// `skipped` was left out, one that is `pending` with the mark `undone` was taken back.
+    private static let v4 = """
+        ALTER TABLE runs ADD COLUMN direction TEXT NOT NULL DEFAULT 'forward'
+            CHECK (direction IN ('forward', 'back'));
+        ALTER TABLE steps ADD COLUMN mark TEXT CHECK (mark IN ('skipped', 'undone'));
+        ALTER TABLE attempts ADD COLUMN direction TEXT NOT NULL DEFAULT 'forward'
+            CHECK (direction IN ('forward', 'back'));
+
+        CREATE TABLE run_output (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run TEXT NOT NULL REFERENCES runs (id), step TEXT NOT NULL, at TEXT NOT NULL, text TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX run_output_run ON run_output (run, id);
+
+        CREATE TABLE declarations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            site TEXT NOT NULL, at TEXT NOT NULL, person TEXT NOT NULL, reason TEXT, ended TEXT
+        ) STRICT;
+        CREATE UNIQUE INDEX declarations_open ON declarations (site) WHERE ended IS NULL;
         """
 }

@@ -7,11 +7,18 @@ package struct RunReport: Sendable, Codable, Hashable {
     package var steps: [StepEntry]
     package var attempts: [AttemptEntry]
 
-    /// nil unless the run waits or was given up.
+    /// The step at which the run waits, or at which its process died.
+    package var waiting: StepEntry? { steps.first { $0.state == .failed || $0.state == .active } }
+
+    /// nil unless the run waits, or was taken back by itself.
     package var error: RunError? {
+        if run.state == .rolledBack, let text = run.error {
+            return RunError(.rolledBack(Fault(code: run.errorCode ?? .stepFailed, text: text)), run: run.id)
+        }
         guard run.state == .paused else { return nil }
-        let step = steps.first { $0.state == .failed }?.name ?? "?"
-        let last = attempts.last { $0.error != nil }
+        let failed = steps.first { $0.state == .failed }
+        let step = failed?.name ?? "?"
+        let last = attempts.last { $0.error != nil && (failed == nil || $0.step == failed?.ordinal) }
         let fault = Fault(code: last?.errorCode ?? .stepFailed, text: last?.error ?? run.error ?? "it failed")
         return RunError(.paused(step: step, fault), run: run.id)
     }
@@ -26,10 +33,15 @@ package struct RunProgress: Sendable, Hashable {
         /// `apply` was not needed.
         case wasDone
         case done(StepOutcome)
+        /// All that the run did is taken back, because of this.
+        case turnedBack(Fault)
+        case takesBack(attempt: Int)
+        case tookBack
         case failed(Fault, retryAfter: Duration?)
     }
 
     package var run: RunID
+    package var client: ClientID
     package var step: String
     /// From 0, of `count`.
     package var ordinal: Int
@@ -63,7 +75,7 @@ package struct RunEngine: Sendable {
     package func plan(
         _ runbook: Runbook, client: ClientID, inputs: [String: String], mode: RunMode = .real
     ) async throws -> [StepPlan] {
-        let resolved = try runbook.resolved(with: inputs)
+        let resolved = try runbook.resolved(with: inputs, mode: mode)
         let id = RunID(declared: clock.now, client: client, runbook: runbook.name, salt: 0)
         var plans: [StepPlan] = []
         for step in resolved.steps {
@@ -93,6 +105,8 @@ package struct RunEngine: Sendable {
         case refuse
         /// They are cancelled, on record. What their steps did stays as it is.
         case supersede
+        /// Those that are drills are cancelled, on record; others refuse.
+        case supersedeDrills
     }
 
     /// Begins a run and works on it until it is done or waits.
@@ -104,7 +118,7 @@ package struct RunEngine: Sendable {
         _ runbook: Runbook, client: ClientID, inputs: [String: String], mode: RunMode = .real, declared: Date? = nil,
         unfinished: UnfinishedRuns = .refuse
     ) async throws -> RunReport {
-        let resolved = try runbook.resolved(with: inputs)
+        let resolved = try runbook.resolved(with: inputs, mode: mode)
         let now = clock.now
         let salt = withUnsafeBytes(of: UUID().uuid) { $0.loadUnaligned(as: UInt16.self) }
         let id = RunID(declared: declared ?? now, client: client, runbook: runbook.name, salt: salt)
@@ -115,26 +129,100 @@ package struct RunEngine: Sendable {
             StepEntry(
                 run: id, ordinal: ordinal, kind: step.kind, name: step.name, settings: StepOrder(step).json)
         }
-        return try await holdingLeases(run: id, client: client) { lease in
+        return try await holdingLeases(run: id, client: client) { leases in
             try await settleUnfinished(of: client, for: id, unfinished)
-            try await journal.begin(run, steps: steps, holding: lease)
-            return try await work(on: id, holding: lease)
+            try await journal.begin(run, steps: steps, holding: leases.run)
+            return try await work(on: id, holding: leases)
         }
     }
 
     /// Goes on with a run whose process died or that waits, from what the journal holds; the runbook's file is not
     /// read again.
     /// - Throws: as `start`; `RunError.ended` and `.missing`.
-    package func resume(_ id: RunID) async throws -> RunReport {
+    /// - Parameter decide: what a person decided meanwhile; called with the lease of the run.
+    package func resume(
+        _ id: RunID, _ decide: @escaping @Sendable (RunReport, LeaseEntry) async throws -> Void = { _, _ in }
+    ) async throws -> RunReport {
         guard let run = try await journal.run(id) else { throw RunError(.missing, run: id) }
-        return try await holdingLeases(run: id, client: run.client) { lease in
+        return try await holdingLeases(run: id, client: run.client) { leases in
             // Read again under the lease: somebody else may have finished it in between.
             guard let run = try await journal.run(id), run.state.isOpen else {
                 throw RunError(.ended(try await journal.run(id)?.state ?? .done), run: id)
             }
-            try await journal.reopen(run.id, holding: lease)
-            return try await work(on: id, holding: lease)
+            try await decide(try await report(on: id), leases.run)
+            try await journal.reopen(run.id, holding: leases.run)
+            return try await work(on: id, holding: leases)
         }
+    }
+
+    /// Goes on with a run behind the step at which it waits, which is left out, on record.
+    /// - Throws: as `resume`; `RunError.waitsNowhere`.
+    package func skip(_ id: RunID, by person: String, reason: String) async throws -> RunReport {
+        try await resume(id) { report, lease in
+            guard report.run.direction == .forward, let step = report.waiting else {
+                throw RunError(.waitsNowhere, run: id)
+            }
+            try await journal.skip(id, step: step.name, by: person, reason: reason, holding: lease)
+        }
+    }
+
+    /// Goes on with a run from a step that it has come to already. What is done is observed, and not done again.
+    /// - Parameter step: the one at which it waits without this.
+    /// - Throws: as `resume`; `RunError.waitsNowhere`; `JournalError.missing` if the run has not come to that step.
+    package func retry(_ id: RunID, from step: String?, by person: String) async throws -> RunReport {
+        try await resume(id) { report, lease in
+            guard report.run.direction == .forward, let name = step ?? report.waiting?.name else {
+                throw RunError(.waitsNowhere, run: id)
+            }
+            try await journal.beginAgain(id, from: name, by: person, holding: lease)
+        }
+    }
+
+    /// Takes back what a run did, its last step first. May be called again after a failure, and goes on.
+    /// - Parameter accepts: whether what clients lose by it was seen and accepted.
+    /// - Throws: as `resume`; `RunError.wouldLose`.
+    package func rollBack(_ id: RunID, by person: String, reason: String, accepts: Bool) async throws -> RunReport {
+        try await resume(id) { report, lease in
+            guard report.run.direction == .forward else { return }
+            let losses = try await losses(of: report)
+            guard accepts || losses.isEmpty else { throw RunError(.wouldLose(losses), run: id) }
+            try await journal.turnBack(id, by: person, reason: reason, holding: lease)
+        }
+    }
+
+    /// What clients would lose if the run were taken back now.
+    package func losses(of report: RunReport) async throws -> [String] {
+        var losses: [String] = []
+        for step in report.steps where step.state.isTouched {
+            guard let entry = catalog[step.kind], let order = StepOrder(json: step.settings) else {
+                throw RunError(.unknownStep(kind: step.kind), run: report.run.id)
+            }
+            let run = report.run
+            losses += try await entry.make().losses(
+                StepContext(
+                    run: run.id, client: run.client, mode: run.mode, declared: run.declared, step: step.name,
+                    inputs: run.inputs, settings: order.settings, outcomes: Self.outcomes(report.steps),
+                    applied: StepOutcome(json: step.applied), notes: step.notes.object ?? [:], clock: clock,
+                    deadline: clock.now.advanced(by: order.deadline)))
+        }
+        return losses
+    }
+
+    static func outcomes(_ steps: [StepEntry]) -> [String: StepOutcome] {
+        let outcomes = steps.compactMap { step in StepOutcome(json: step.outcome).map { (step.name, $0) } }
+        return Dictionary(outcomes, uniquingKeysWith: { $1 })
+    }
+
+    /// Agrees to what the run waits for, on record. It goes on when it is resumed.
+    /// - Returns: the step's name.
+    /// - Throws: `RunError.missing`; `.waitsNowhere` if it waits for no approval.
+    package func approve(_ id: RunID, by person: String, reason: String?) async throws -> String {
+        let report = try await report(on: id)
+        guard let step = report.waiting, report.run.errorCode == .waitsForApproval else {
+            throw RunError(.waitsNowhere, run: id)
+        }
+        try await journal.approve(id, step: step.name, by: person, reason: reason)
+        return step.name
     }
 
     /// Gives a run up, on record; what its steps did stays as it is.
@@ -155,21 +243,23 @@ package struct RunEngine: Sendable {
 
     private func settleUnfinished(of client: ClientID, for new: RunID, _ rule: UnfinishedRuns) async throws {
         for run in try await journal.openRuns(client: client) {
-            guard rule == .supersede else { throw RunError(.unfinished, run: run.id) }
+            guard rule == .supersede || (rule == .supersedeDrills && run.mode == .drill) else {
+                throw RunError(.unfinished, run: run.id)
+            }
             try await cancel(run.id, reason: "superseded by \(new)")
         }
     }
 
-    private func work(on id: RunID, holding lease: LeaseEntry) async throws -> RunReport {
+    private func work(on id: RunID, holding leases: RunLeases) async throws -> RunReport {
         let report = try await report(on: id)
-        var worker = try RunWorker(engine: self, report: report, lease: lease)
+        var worker = try RunWorker(engine: self, report: report, leases: leases)
         try await worker.work()
         return try await self.report(on: id)
     }
 
     /// Runs `body` while this process holds the leases of run and client, and says so every 15 s.
     private func holdingLeases(
-        run: RunID, client: ClientID, _ body: @escaping @Sendable (_ run: LeaseEntry) async throws -> RunReport
+        run: RunID, client: ClientID, _ body: @escaping @Sendable (RunLeases) async throws -> RunReport
     ) async throws -> RunReport {
         let clientLease = try await journal.acquireLease("client/\(client)")
         let runLease: LeaseEntry
@@ -178,7 +268,9 @@ package struct RunEngine: Sendable {
             throw error
         }
         do {
-            let report = try await journal.beating([clientLease, runLease], by: clock) { try await body(runLease) }
+            let report = try await journal.beating([clientLease, runLease], by: clock) {
+                try await body(RunLeases(run: runLease, client: clientLease))
+            }
             await journal.giveBack([runLease, clientLease])
             return report
         } catch {
@@ -188,13 +280,21 @@ package struct RunEngine: Sendable {
     }
 }
 
+/// What a process holds while it works on a run.
+struct RunLeases: Sendable {
+    var run: LeaseEntry
+    var client: LeaseEntry
+}
+
 /// A step's settings as the journal keeps them: with the rule beside them, so that a resume needs no runbook.
 struct StepOrder: Sendable {
     var settings: StepSettings
     var deadline: Duration
     var retries: Int
+    var failure: FailureRule
 
     init(_ step: Runbook.Step) {
+        failure = step.failure
         settings = step.settings
         deadline = step.deadline
         retries = step.retries
@@ -207,12 +307,14 @@ struct StepOrder: Sendable {
         settings = StepSettings(values)
         deadline = .seconds(seconds)
         self.retries = Int(clamping: retries)
+        // Runs of older versions have none.
+        failure = object["failure"]?.text.flatMap(FailureRule.init(rawValue:)) ?? .pause
     }
 
     var json: JSONValue {
         [
             "settings": .object(settings.values), "deadline": .integer(deadline.components.seconds),
-            "retries": .integer(Int64(retries)),
+            "retries": .integer(Int64(retries)), "failure": .text(failure.rawValue),
         ]
     }
 }

@@ -5,6 +5,9 @@ package import DRPKit
 /// Each step goes intent -> observe -> (apply -> observe) -> outcome; a failed attempt begins again with a new intent
 /// after a pause, or pauses the run. What is resumed begins with the intent of the first step that is not done, so it
 /// is observed before anything is applied: nothing is done twice.
+///
+/// On the way back each step of which something may be there is undone, the last one first: intent -> undo -> undone. An
+/// undo looks by itself at what there is, so it bears being called again.
 package struct RunState: Sendable, Hashable {
     package enum Action: Sendable, Hashable {
         /// Write down that `step` begins (a new attempt).
@@ -23,6 +26,16 @@ package struct RunState: Sendable, Hashable {
         case retry(step: Int, StepFailure, after: Duration)
         /// Write down the failure and that the run waits for a person; nothing follows.
         case pause(step: Int, StepFailure)
+        /// Write down the failure and that the run goes back, unless that would lose writes: then pause.
+        case turnBack(step: Int, StepFailure)
+        /// Write down that `step` begins to be taken back.
+        case recordUndoIntent(step: Int)
+        /// Take its effect back.
+        case undo(step: Int)
+        /// Write down that nothing of it is left.
+        case recordUndone(step: Int)
+        /// Write down that all is taken back; nothing follows.
+        case finishBack
         /// Write down that all is done; nothing follows.
         case finish
     }
@@ -38,6 +51,10 @@ package struct RunState: Sendable, Hashable {
         /// What the last action asked for failed; journal failures are none of these, they end the process's work.
         case failed(StepFailure)
         case waited
+        case turnedBack
+        case undoIntentRecorded
+        case undone
+        case undoneRecorded
     }
 
     enum Phase: Sendable, Hashable {
@@ -49,6 +66,10 @@ package struct RunState: Sendable, Hashable {
         case observingAfter(Int)
         case recordingOutcome(Int)
         case waiting(Int)
+        case turning
+        case intendingUndo(Int)
+        case undoing(Int)
+        case recordingUndone(Int)
         case paused
         case finished
     }
@@ -56,25 +77,35 @@ package struct RunState: Sendable, Hashable {
     private(set) var phase = Phase.ready
     /// Retries of each step.
     private let retries: [Int]
-    private var isDone: [Bool]
+    /// Those that turn the run back when they fail.
+    private let turning: Set<Int>
+    private var steps: [StepStatus]
+    private var direction: RunDirection
     /// Attempts at the current step since this state was made: a resumed run gets all of them anew.
     private var attempts = 0
 
     /// - Parameters:
-    ///   - retries: how often each step may be tried again.
-    ///   - done: which steps the journal says are done; a prefix.
-    package init(retries: [Int], done: [Bool]) {
-        precondition(retries.count == done.count, "one word for each step")
-        precondition(!zip(done, done.dropFirst()).contains { !$0 && $1 }, "steps are done in order")
+    ///   - steps: as the journal has them; forward, those that are over come first.
+    ///   - retries: how often each step may be tried again, forward and back.
+    ///   - turning: steps that turn the run back when they fail, instead of pausing it.
+    package init(
+        steps: [StepStatus], retries: [Int], turning: Set<Int> = [], direction: RunDirection = .forward
+    ) {
+        precondition(retries.count == steps.count, "one word for each step")
+        precondition(
+            direction == .back || !zip(steps, steps.dropFirst()).contains { !$0.isOver && $1.isOver },
+            "steps are done in order")
+        self.steps = steps
         self.retries = retries
-        self.isDone = done
+        self.turning = turning
+        self.direction = direction
     }
 
     /// - Precondition: `event` answers the action that was returned last.
     package mutating func handle(_ event: Event) -> Action {
         switch (phase, event) {
         case (.ready, .started):
-            return beginNext()
+            return direction == .forward ? beginNext() : undoNext()
         case (.intending(let step), .intentRecorded):
             phase = .observing(step)
             return .observe(step: step)
@@ -100,28 +131,60 @@ package struct RunState: Sendable, Hashable {
             (.observingAfter(let step), .failed(let failure)):
             return afterFailure(step, failure)
         case (.waiting(let step), .waited):
-            phase = .intending(step)
-            return .recordIntent(step: step)
+            return intend(step)
         case (.recordingOutcome(let step), .outcomeRecorded):
-            isDone[step] = true
+            steps[step] = .done
             return beginNext()
+        case (.turning, .turnedBack):
+            direction = .back
+            return undoNext()
+        case (.intendingUndo(let step), .undoIntentRecorded):
+            phase = .undoing(step)
+            return .undo(step: step)
+        case (.undoing(let step), .undone):
+            phase = .recordingUndone(step)
+            return .recordUndone(step: step)
+        case (.undoing(let step), .failed(let failure)):
+            return afterFailure(step, failure)
+        case (.recordingUndone(let step), .undoneRecorded):
+            steps[step] = .undone
+            return undoNext()
         default:
             preconditionFailure("event \(event) in phase \(phase)")
         }
     }
 
     private mutating func beginNext() -> Action {
-        guard let step = isDone.firstIndex(of: false) else {
+        guard let step = steps.firstIndex(where: { !$0.isOver }) else {
             phase = .finished
             return .finish
         }
         attempts = 1
-        phase = .intending(step)
-        return .recordIntent(step: step)
+        return intend(step)
+    }
+
+    private mutating func undoNext() -> Action {
+        guard let step = steps.lastIndex(where: \.isTouched) else {
+            phase = .finished
+            return .finishBack
+        }
+        attempts = 1
+        return intend(step)
+    }
+
+    private mutating func intend(_ step: Int) -> Action {
+        // Its intent is written before anything of it can be in the world.
+        steps[step] = .active
+        phase = direction == .forward ? .intending(step) : .intendingUndo(step)
+        return direction == .forward ? .recordIntent(step: step) : .recordUndoIntent(step: step)
     }
 
     private mutating func afterFailure(_ step: Int, _ failure: StepFailure) -> Action {
         guard failure.mayPass, attempts <= retries[step] else {
+            if direction == .forward, turning.contains(step) {
+                phase = .turning
+                return .turnBack(step: step, failure)
+            }
             phase = .paused
             return .pause(step: step, failure)
         }

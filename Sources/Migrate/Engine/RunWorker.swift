@@ -4,25 +4,28 @@ internal import Foundation
 /// The hands of one run in this process: takes actions from `RunState`, carries them out, reports back.
 ///
 /// Failpoints, for the tests that kill the binary: `run.step.NAME.BOUNDARY` with BOUNDARY one of `before-` or
-/// `after-` and `intent`, `observe`, `apply`, `applied`, `observe-after`, `outcome`; and `run.before-finish`,
-/// `run.after-finish`.
+/// `after-` and `intent`, `observe`, `apply`, `applied`, `observe-after`, `outcome`, `undo-intent`, `undo`, `undone`; and
+/// `run.before-finish`, `run.after-finish`.
 struct RunWorker {
     private let engine: RunEngine
     private let lease: LeaseEntry
+    private let clientLease: LeaseEntry
     private let run: RunEntry
     private let orders: [StepOrder]
     private let makers: [@Sendable () -> any Step]
     private var steps: [StepEntry]
     private var state: RunState
     private var attempt: AttemptKey?
+    private let output: RunOutput
     /// Of the current step, for all its attempts in this process.
     private var deadline: (step: Int, date: Date)?
 
     private var journal: Journal { engine.journal }
 
-    init(engine: RunEngine, report: RunReport, lease: LeaseEntry) throws {
+    init(engine: RunEngine, report: RunReport, leases: RunLeases) throws {
         self.engine = engine
-        self.lease = lease
+        lease = leases.run
+        clientLease = leases.client
         run = report.run
         steps = report.steps
         orders = try report.steps.map { step in
@@ -37,12 +40,24 @@ struct RunWorker {
             }
             return entry.make
         }
-        state = RunState(retries: orders.map(\.retries), done: report.steps.map { $0.state == .done })
+        let turning = orders.indices.filter { [orders] in orders[$0].failure == .rollback }
+        state = RunState(
+            steps: report.steps.map(\.state), retries: orders.map(\.retries),
+            turning: Set(turning), direction: run.direction)
+        output = RunOutput(engine.journal, run: report.run.id)
     }
 
     /// Until the run is done or waits.
     /// - Throws: `JournalError`; `CancellationError`, after the run was paused on record.
     mutating func work() async throws {
+        do { try await workOn() } catch {
+            await output.end()
+            throw error
+        }
+        await output.end()
+    }
+
+    private mutating func workOn() async throws {
         var event = RunState.Event.started
         do {
             while let next = try await carryOut(state.handle(event)) { event = next }
@@ -60,6 +75,7 @@ struct RunWorker {
         case .recordIntent(let step):
             hit(step, "before-intent")
             attempt = try await journal.recordIntent(run: run.id, step: step, holding: lease)
+            steps[step].state = .active
             hit(step, "after-intent")
             tell(step, .began(attempt: attempt?.number ?? 1))
             return .intentRecorded
@@ -94,6 +110,40 @@ struct RunWorker {
         case .pause(let step, let failure):
             try await journal.recordFailure(failure.fault, of: current(step), then: .pause, holding: lease)
             tell(step, .failed(failure.fault, retryAfter: nil))
+            return nil
+        case .turnBack(let step, let failure):
+            let losses = try await engine.losses(of: RunReport(run: run, steps: steps, attempts: []))
+            guard losses.isEmpty else {
+                let why = Fault(
+                    code: failure.fault.code,
+                    text: "\(failure.fault.text); not taken back by itself, since \(losses.joined(separator: "; "))")
+                return try await carryOut(.pause(step: step, StepFailure(why, mayPass: false)))
+            }
+            try await journal.recordFailure(failure.fault, of: current(step), then: .turnBack, holding: lease)
+            tell(step, .turnedBack(failure.fault))
+            return .turnedBack
+        case .recordUndoIntent(let step):
+            hit(step, "before-undo-intent")
+            attempt = try await journal.recordIntent(run: run.id, step: step, .back, holding: lease)
+            deadline = nil
+            hit(step, "after-undo-intent")
+            tell(step, .takesBack(attempt: attempt?.number ?? 1))
+            return .undoIntentRecorded
+        case .undo(let step):
+            return try await attempting(step, "undo") {
+                try await $0.undo($1)
+                return .undone
+            }
+        case .recordUndone(let step):
+            hit(step, "before-undone")
+            try await journal.recordUndone(current(step), holding: lease)
+            hit(step, "after-undone")
+            tell(step, .tookBack)
+            return .undoneRecorded
+        case .finishBack:
+            Failpoint.hit("run.before-finish")
+            try await journal.finishBack(run.id, holding: lease)
+            Failpoint.hit("run.after-finish")
             return nil
         case .finish:
             Failpoint.hit("run.before-finish")
@@ -153,19 +203,21 @@ struct RunWorker {
 
     private func context(_ step: Int, deadline: Date) async throws -> StepContext {
         let (journal, lease, key) = (journal, lease, current(step))
-        let (progress, run, count) = (engine.progress, run, steps.count)
-        let outcomes = steps.compactMap { step in StepOutcome(json: step.outcome).map { (step.name, $0) } }
+        let (progress, output, run, count) = (engine.progress, output, run, steps.count)
         // Read again: the attempt before, in this process, may have noted something.
         let notes = try await journal.steps(of: run.id)[step].notes
         return StepContext(
             run: run.id, client: run.client, mode: run.mode, declared: run.declared, step: steps[step].name,
-            inputs: run.inputs, settings: orders[step].settings,
-            outcomes: Dictionary(outcomes, uniquingKeysWith: { $1 }), applied: StepOutcome(json: steps[step].applied),
-            notes: notes.object ?? [:], clock: engine.clock, deadline: deadline,
+            inputs: run.inputs, settings: orders[step].settings, outcomes: RunEngine.outcomes(steps),
+            applied: StepOutcome(json: steps[step].applied),
+            notes: notes.object ?? [:], clock: engine.clock, deadline: deadline, clientLease: clientLease,
             note: { try await journal.note($0, $1, of: key, holding: lease) },
             progress: { text in
+                output.say(key.name, text)
                 let news = RunProgress.News.says(text)
-                progress(RunProgress(run: run.id, step: key.name, ordinal: step, count: count, news: news))
+                progress(
+                    RunProgress(
+                        run: run.id, client: run.client, step: key.name, ordinal: step, count: count, news: news))
             })
     }
 
@@ -193,6 +245,7 @@ struct RunWorker {
 
     private func tell(_ step: Int, _ news: RunProgress.News) {
         engine.progress(
-            RunProgress(run: run.id, step: steps[step].name, ordinal: step, count: steps.count, news: news))
+            RunProgress(
+                run: run.id, client: run.client, step: steps[step].name, ordinal: step, count: steps.count, news: news))
     }
 }

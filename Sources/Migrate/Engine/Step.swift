@@ -21,8 +21,15 @@ package protocol Step: Sendable {
     func observe(_ context: StepContext) async throws -> Observation
     /// Makes the effect.
     func apply(_ context: StepContext) async throws -> StepOutcome
-    /// Takes the effect back.
+    /// Takes the effect back, as much of it as is there; twice is once.
     func undo(_ context: StepContext) async throws
+    /// What clients would lose if the effect were taken back now, a sentence each. A run that would lose something goes
+    /// back only when a person says so.
+    func losses(_ context: StepContext) async throws -> [String]
+}
+
+extension Step {
+    package func losses(_ context: StepContext) async throws -> [String] { [] }
 }
 
 /// What `Step.observe` found.
@@ -84,6 +91,8 @@ package struct StepContext: Sendable {
     package var clock: any WallClock
     /// When the step will be cancelled.
     package var deadline: Date
+    /// The lease `client/NAME`, which the run holds; nil where nothing is carried out.
+    package var clientLease: LeaseEntry?
     /// Keeps a fact in the journal before going on (the old records before they are changed).
     package var note: @Sendable (_ name: String, _ value: JSONValue) async throws -> Void
     /// Says what is being done, for the operator who looks on.
@@ -93,6 +102,7 @@ package struct StepContext: Sendable {
         run: RunID, client: ClientID, mode: RunMode, declared: Date, step: String, inputs: [String: String],
         settings: StepSettings, outcomes: [String: StepOutcome] = [:], applied: StepOutcome? = nil,
         notes: [String: JSONValue] = [:], clock: any WallClock, deadline: Date,
+        clientLease: LeaseEntry? = nil,
         note: @escaping @Sendable (String, JSONValue) async throws -> Void = { _, _ in },
         progress: @escaping @Sendable (String) -> Void = { _ in }
     ) {
@@ -108,6 +118,7 @@ package struct StepContext: Sendable {
         self.notes = notes
         self.clock = clock
         self.deadline = deadline
+        self.clientLease = clientLease
         self.note = note
         self.progress = progress
     }

@@ -11,6 +11,9 @@ package struct Runbook: Sendable, Hashable {
         package var settings: StepSettings
         package var deadline: Duration
         package var retries: Int
+        package var failure = FailureRule.pause
+        /// In which it is done; left out of runs in others.
+        package var modes: Set<RunMode> = [.real, .drill]
         package var line: Int
     }
 
@@ -37,11 +40,18 @@ package struct Runbook: Sendable, Hashable {
         Set(steps.flatMap { step in step.settings.values.values.flatMap { InputText.names(in: $0) } })
     }
 
-    /// The same runbook with the inputs put in.
+    /// The same runbook with the inputs put in, and the steps of that mode alone.
     /// - Throws: `RunbookError` if an input is missing, or makes a value that its setting does not take.
-    package func resolved(with inputs: [String: String]) throws(RunbookError) -> Runbook {
+    package func resolved(with inputs: [String: String], mode: RunMode) throws(RunbookError) -> Runbook {
         var result = self
+        result.steps.removeAll { !$0.modes.contains(mode) }
+        let steps = result.steps
         var problems: [Problem] = []
+        guard !steps.isEmpty else {
+            throw RunbookError(
+                file: file,
+                problems: [Problem(file: file, line: 0, column: 0, "it has no step for the mode \(mode.rawValue)")])
+        }
         for index in steps.indices {
             for (name, value) in steps[index].settings.values.sorted(by: { $0.key < $1.key }) {
                 let used = InputText.names(in: value)
@@ -74,6 +84,14 @@ package struct Runbook: Sendable, Hashable {
     private func problem(_ step: Step, _ message: String, advice: String?) -> Problem {
         Problem(file: file, line: step.line, column: 1, message, advice: advice ?? "")
     }
+}
+
+/// What becomes of a run whose step has failed for good.
+package enum FailureRule: String, Sendable, Codable, Hashable, CaseIterable {
+    /// It waits for a person.
+    case pause
+    /// It takes back what it did, unless that would lose writes.
+    case rollback
 }
 
 /// A runbook that cannot be used; all its problems at once.

@@ -11,6 +11,12 @@ package struct RunbookReader {
         SettingSpec("name", .text, about: "What the step is called in this run; needed if its kind stands twice."),
         SettingSpec("deadline", .duration, about: "How long the step may take with all its attempts."),
         SettingSpec("retries", .integer, about: "How often it is tried again after an error that may pass (0 to 20)."),
+        SettingSpec(
+            "on-failure", .choice(FailureRule.allCases.map(\.rawValue)),
+            about:
+                "`pause` (without this): the run waits for a person; `rollback`: all is taken back, unless that would lose writes."
+        ),
+        SettingSpec("modes", .list, about: "In which modes it is done: `real`, `drill`; both without this."),
     ]
     private static let mostSteps = 100
 
@@ -120,9 +126,15 @@ package struct RunbookReader {
         if deadline <= .zero { add(place, "the deadline of step '\(kind)' must be more than nothing") }
         let retries = values.removeValue(forKey: "retries")?.integer ?? Int64(schema.retries)
         if !(0...20).contains(retries) { add(place, "'retries' of step '\(kind)' must be 0 to 20") }
+        let failure = values.removeValue(forKey: "on-failure")?.text.flatMap(FailureRule.init(rawValue:)) ?? .pause
+        let words = values.removeValue(forKey: "modes")?.list?.compactMap(\.text) ?? ["real", "drill"]
+        let modes = words.compactMap { RunMode(rawValue: $0) }
+        if modes.isEmpty || modes.count != words.count {
+            add(place, "'modes' of step '\(kind)' must be a list of real and drill")
+        }
         return Runbook.Step(
             kind: kind, name: name, settings: StepSettings(values), deadline: deadline,
-            retries: Int(clamping: retries), line: place.line)
+            retries: Int(clamping: retries), failure: failure, modes: Set(modes), line: place.line)
     }
 
     /// The value in the shape of `spec`, or nil with a problem noted. A text with inputs in it is checked when they

@@ -15,7 +15,7 @@ package struct DeployStep: Step {
     package func plan(_ context: StepContext) async throws -> StepPlan {
         let client = try world.client(context)
         let epoch = try await world.place(client).epoch + 1
-        let spec = try spec(context, client, epoch: epoch)
+        let spec = try spec(context, client, epoch: epoch, drillPort: nil)
         return StepPlan(name: context.step, kind: Self.kind, lines: try await deployer(context).plan(spec))
     }
 
@@ -30,7 +30,9 @@ package struct DeployStep: Step {
         guard let epoch = context.outcomes["preflight"]?.integer("epoch") else {
             throw StepError(context, .order, "it needs the outcome of a step 'preflight' before it")
         }
-        return try Self.outcome(try await deployer(context).deploy(try spec(context, client, epoch: Int(epoch))))
+        let port = context.mode == .drill ? try await drillPort(context) : nil
+        let spec = try spec(context, client, epoch: Int(epoch), drillPort: port)
+        return try Self.outcome(try await deployer(context).deploy(spec))
     }
 
     package func undo(_ context: StepContext) async throws {
@@ -43,17 +45,30 @@ package struct DeployStep: Step {
         if let to = context.settings.text("to"), to != site.name.text, !to.contains("$") {
             throw StepError(context, .settings, "it deploys to '\(to)', but the run goes to \(site.name)")
         }
-        return try world.deployer(site)
+        return try world.deployer(site, context.mode)
     }
 
-    private func spec(_ context: StepContext, _ client: Client, epoch: Int) throws -> DeploymentSpec {
+    /// A drill's API must not take the port that production serves at; a resumed drill keeps its own.
+    private func drillPort(_ context: StepContext) async throws -> Int {
+        if let known = context.notes["port"]?.integer { return Int(known) }
+        let address = try world.targetSite(context).frontends[0].address
+        guard let port = FreePorts.choose(1, at: address, besides: []).first else {
+            throw StepError(context, .refused, "\(address) has no free port")
+        }
+        try await context.note("port", .integer(Int64(port)))
+        return port
+    }
+
+    private func spec(
+        _ context: StepContext, _ client: Client, epoch: Int, drillPort: Int?
+    ) throws -> DeploymentSpec {
         guard let api = client.services.api, case .command(let command) = api.launch else {
             throw StepError(
                 context, .settings, "\(client.id) has no `services.api.command`, which a local site starts")
         }
         return DeploymentSpec(
             client: client.id, owner: try world.writerKeys(client).client, epoch: epoch, run: context.run.text,
-            apiCommand: command, apiPort: api.port)
+            apiCommand: command, apiPort: drillPort ?? api.port)
     }
 
     private static func outcome(_ deployment: Deployment) throws -> StepOutcome {

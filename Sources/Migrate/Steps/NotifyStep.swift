@@ -6,7 +6,7 @@ internal import Logging
 package struct NotifyStep: Step {
     package static let kind = "notify"
     package static let schema = [
-        SettingSpec("template", .choice(["moved"]), .optional, about: "Which notice; there is one, `moved`.")
+        SettingSpec("template", .choice(["moved", "drilled"]), .optional, about: "Which notice; `moved` without this.")
     ]
     package static let rule = StepRule(deadline: .seconds(60), retries: 2)
 
@@ -18,21 +18,23 @@ package struct NotifyStep: Step {
 
     package func observe(_ context: StepContext) async throws -> Observation {
         let events = try await world.journal.events(run: context.run)
-        return events.contains { $0.kind == "notice.moved" } ? .done(["written": true]) : .notDone
+        return events.contains { $0.kind == "notice.\(template(context))" } ? .done(["written": true]) : .notDone
     }
 
     package func apply(_ context: StepContext) async throws -> StepOutcome {
         let target = context.inputs["target"] ?? "?"
         let data = context.outcomes["verify"]?.text("summary") ?? "not compared"
         try await world.journal.append(
-            event: "notice.moved", client: context.client, run: context.run, step: context.step,
+            event: "notice.\(template(context))", client: context.client, run: context.run, step: context.step,
             payload: ["target": .text(target), "data": .text(data)])
         Failpoint.hit("notify.written")
         world.logger.notice(
-            "client moved",
+            "client \(template(context))",
             metadata: ["client": "\(context.client)", "site": "\(target)"])
         return ["written": true]
     }
 
     package func undo(_ context: StepContext) async throws {}
+
+    private func template(_ context: StepContext) -> String { context.settings.text("template") ?? "moved" }
 }

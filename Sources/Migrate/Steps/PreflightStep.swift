@@ -6,7 +6,11 @@ internal import Foundation
 /// that are ours. Says whether the source is alive; a dead one is no obstacle.
 package struct PreflightStep: Step {
     package static let kind = "preflight"
-    package static let schema: [SettingSpec] = []
+    package static let schema = [
+        SettingSpec(
+            "source", .choice(["alive", "any"]),
+            about: "`alive`: a source that cannot be reached ends the run; `any`, without this: it is taken as lost.")
+    ]
     package static let rule = StepRule(deadline: .seconds(120), retries: 1)
 
     let world: StepWorld
@@ -33,17 +37,24 @@ package struct PreflightStep: Step {
         let client = try world.client(context)
         let site = try world.targetSite(context)
         let place = try await world.place(client)
-        guard place.site != site.name else {
+        guard place.site != site.name || context.mode == .drill else {
             throw StepError(context, .refused, "\(client.id) already lives at \(site.name)")
         }
         let at = context.inputs["at"] ?? "latest"
         let backup = try await world.backup(context, client, at: at)
         if world.identity != nil { _ = try await world.reader(context, backup) }
         try checkRoom(context, site, needed: backup.manifest.counters.source)
-        let records = try await records(context, client, place)
+        let records = context.mode == .drill ? [] : try await records(context, client, place)
         let epoch = max(place.epoch, records.compactMap { $0.owner?.epoch }.max() ?? 0) + 1
-        let isAlive = await isSourceAlive(place)
-        context.progress(isAlive ? "the source is alive" : "the source is not reachable")
+        let why = await whySourceIsLost(place)
+        context.progress(why.map { "the source is not reachable: \($0)" } ?? "the source is alive")
+        let isAlive = why == nil
+        if let why, context.settings.text("source") == "alive" {
+            throw StepError(
+                context, .refused,
+                "the source of \(client.id) cannot be reached, so that what came since its last backup would be lost: \(why)"
+            )
+        }
         return [
             "backup": .integer(Int64(backup.manifest.number)), "store": .text(backup.store.text),
             "instant": .text(JournalDate.text(backup.manifest.instant)), "source": .text(place.site.text),
@@ -94,7 +105,8 @@ package struct PreflightStep: Step {
         return records
     }
 
-    private func isSourceAlive(_ place: ClientPlace) async -> Bool {
+    /// - Returns: nil if it answers.
+    private func whySourceIsLost(_ place: ClientPlace) async -> String? {
         do {
             var databases = try await ClientDatabases(place.services, side: .source, resolver: world.resolver)
             if databases.mongo != nil {
@@ -103,10 +115,9 @@ package struct PreflightStep: Step {
             }
             if let settings = databases.mongo { try await MongoPreflight.ping(settings: settings, side: .source) }
             if let settings = databases.redis { try await RedisServer.ping(settings) }
-            return true
+            return nil
         } catch {
-            // Whatever the reason, nothing of the source is needed.
-            return false
+            return Fault(error).text
         }
     }
 }

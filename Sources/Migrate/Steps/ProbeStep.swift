@@ -24,9 +24,10 @@ package struct ProbeStep: Step {
 
     package func apply(_ context: StepContext) async throws -> StepOutcome {
         let client = try world.client(context)
-        guard let domain = client.domains.first, let port = client.services.api?.port else { return [:] }
+        guard let domain = client.domains.first, let (address, port) = try await place(context, client, domain) else {
+            return [:]
+        }
         let check = HTTPCheck(world.http)
-        let address = try await address(context, domain)
         let first = try await firstAnswer(context, check, domain, port, address)
         let serving = world.clock.now
         // A second attempt must not move the moment from which the client was served.
@@ -46,6 +47,18 @@ package struct ProbeStep: Step {
     }
 
     package func undo(_ context: StepContext) async throws {}
+
+    /// In a drill no record leads there: the deployment says where it is.
+    private func place(
+        _ context: StepContext, _ client: Client, _ domain: String
+    ) async throws -> (address: String, port: Int)? {
+        if context.mode == .drill {
+            let deployment = try world.deployment(context)
+            return (deployment.address, deployment.ports.api)
+        }
+        guard let port = client.services.api?.port else { return nil }
+        return (try await address(context, domain), port)
+    }
 
     /// What a client's browser would be told: asked of the zone's server, not taken from the fleet file.
     private func address(_ context: StepContext, _ domain: String) async throws -> String {

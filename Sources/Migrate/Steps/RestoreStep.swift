@@ -4,23 +4,13 @@ internal import Foundation
 
 /// Restores a backup into the deployed databases, then gives every restored database user a new password.
 ///
-/// A file beside the deployment says what was restored, written last: the trace by which a resumed run sees that it is
-/// done. A restore that was interrupted begins again, and may replace only what this same run has put there.
+/// A restore that was interrupted begins again, and may replace only what this same run has put there.
 package struct RestoreStep: Step {
     package static let kind = "restore"
     package static let schema = [
         SettingSpec("at", .text, .optional, about: "`latest` (the default) or a backup's number.")
     ]
     package static let rule = StepRule(deadline: .seconds(2 * 3600), retries: 1)
-
-    /// What `restored.json` beside a deployment says.
-    private struct Trace: Codable {
-        var run: RunID
-        var backup: Int
-        var store: StoreName
-        var instant: String
-        var seconds: Double
-    }
 
     let world: StepWorld
 
@@ -37,12 +27,11 @@ package struct RestoreStep: Step {
     }
 
     package func observe(_ context: StepContext) async throws -> Observation {
-        let path = Self.path(try world.deployment(context))
-        guard let data = FileManager.default.contents(atPath: path),
-            let trace = try? JSONDecoder().decode(Trace.self, from: data),  // another form is no trace of ours
-            trace.run == context.run
-        else { return .notDone }
-        return .done(Self.outcome(trace))
+        guard let trace = RestoreTrace.read(of: try world.deployment(context), .restore), trace.run == context.run
+        else {
+            return .notDone
+        }
+        return .done(trace.outcome)
     }
 
     package func apply(_ context: StepContext) async throws -> StepOutcome {
@@ -61,15 +50,9 @@ package struct RestoreStep: Step {
             target: databases, clock: world.clock)
         try await restore.run(existing: isContinued ? .replace : .refuse, progress: world.progress)
         Failpoint.hit("restore.restored")
-        if let settings = databases.mongo {
-            try await AccountRotation(settings: settings, folder: "\(deployment.folder)/secrets").run()
-        }
-        Failpoint.hit("restore.rotated")
-        let trace = Trace(
-            run: context.run, backup: backup.manifest.number, store: backup.store,
-            instant: JournalDate.text(backup.manifest.instant), seconds: world.clock.now.timeIntervalSince(began))
-        try AtomicFile.write(Self.path(deployment), Array(try JSONEncoder().encode(trace)), mode: 0o600, .replace)
-        return Self.outcome(trace)
+        let trace = RestoreTrace(context, backup, seconds: world.clock.now.timeIntervalSince(began))
+        try await trace.finish(deployment, .restore, mongo: databases.mongo)
+        return trace.outcome
     }
 
     /// What was restored goes with its deployment.
@@ -78,14 +61,5 @@ package struct RestoreStep: Step {
     private func at(_ context: StepContext) -> String {
         let text = context.settings.text("at") ?? "latest"
         return text.contains("$") ? context.inputs["at"] ?? "latest" : text
-    }
-
-    private static func path(_ deployment: Deployment) -> String { "\(deployment.folder)/restored.json" }
-
-    private static func outcome(_ trace: Trace) -> StepOutcome {
-        [
-            "backup": .integer(Int64(trace.backup)), "store": .text(trace.store.text), "instant": .text(trace.instant),
-            "seconds": .number(trace.seconds),
-        ]
     }
 }

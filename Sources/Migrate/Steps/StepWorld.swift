@@ -25,7 +25,11 @@ package struct StepWorld: Sendable {
     /// Opens backups; nil in commands that only look.
     package var identity: RecoveryIdentity?
     package var store: StoreOpener
-    package var deployer: @Sendable (Site) throws -> any Deployer
+    /// Backs a client up whose lease the run holds.
+    package var capture: @Sendable (Client, LeaseEntry) async throws -> [StoredBackup]
+    package var runner: CommandRunner
+    /// What a drill deploys lies beside production: no name, folder or port is shared.
+    package var deployer: @Sendable (Site, RunMode) throws -> any Deployer
     /// nil if the fleet file has no `traffic`.
     package var traffic: Traffic?
     package var http: any HTTPClient
@@ -35,7 +39,8 @@ package struct StepWorld: Sendable {
     package init(
         fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver, identity: RecoveryIdentity?,
         store: @escaping StoreOpener,
-        deployer: @escaping @Sendable (Site) throws -> any Deployer, traffic: Traffic?, http: any HTTPClient,
+        capture: @escaping @Sendable (Client, LeaseEntry) async throws -> [StoredBackup], runner: CommandRunner,
+        deployer: @escaping @Sendable (Site, RunMode) throws -> any Deployer, traffic: Traffic?, http: any HTTPClient,
         logger: Logger, progress: @escaping @Sendable (ServiceProgress) -> Void
     ) {
         self.fleet = fleet
@@ -44,6 +49,8 @@ package struct StepWorld: Sendable {
         self.resolver = resolver
         self.identity = identity
         self.store = store
+        self.capture = capture
+        self.runner = runner
         self.deployer = deployer
         self.traffic = traffic
         self.http = http
@@ -54,6 +61,13 @@ package struct StepWorld: Sendable {
     /// The steps of this version.
     package var catalog: StepCatalog {
         var catalog = StepCatalog()
+        catalog.add { ApproveStep(world: self) }
+        catalog.add { CatchUpStep(world: self) }
+        catalog.add { CommandStep(world: self) }
+        catalog.add { DestroyStep(world: self) }
+        catalog.add { FenceStep(world: self) }
+        catalog.add { FreezeStep(world: self) }
+        catalog.add { WaitStep(world: self) }
         catalog.add { PreflightStep(world: self) }
         catalog.add { DeployStep(world: self) }
         catalog.add { RestoreStep(world: self) }
@@ -105,9 +119,45 @@ extension StepWorld {
             client, Int(at), keys: try writerKeys(client), near: context.inputs["target"].flatMap { SiteName($0) })
     }
 
-    /// The reader of a backup that `restore` has noted.
+    /// What steps find that have nothing to do at a source that is gone.
+    static let sourceLost: StepOutcome = ["sourceAlive": false]
+
+    /// What preflight found.
+    func isSourceAlive(_ context: StepContext) throws -> Bool {
+        guard let isAlive = context.outcomes["preflight"]?["sourceAlive"]?.boolean else {
+            throw StepError(context, .order, "it needs the outcome of a step 'preflight' before it")
+        }
+        return isAlive
+    }
+
+    /// Where the client lived when the run began.
+    func sourceSite(_ context: StepContext) throws -> Site {
+        let text = context.outcomes["preflight"]?.text("source") ?? context.inputs["source"] ?? ""
+        guard let name = SiteName(text), let site = fleet.site(name) else {
+            throw StepError(context, .settings, "the fleet file has no site '\(text)'")
+        }
+        return site
+    }
+
+    /// Of the place where the client lived when the run began, also after a switch.
+    func sourceDatabases(_ context: StepContext) async throws -> ClientDatabases {
+        let client = try client(context)
+        let placement = try await journal.placement(of: client.id, before: context.run)
+        var databases = try await ClientDatabases(
+            try ClientPlace(client, placement: placement).services, side: .source, resolver: resolver)
+        databases.mongo?.selectionTimeout = .seconds(5)
+        databases.mongo?.connectTimeout = .seconds(5)
+        return databases
+    }
+
+    func sourceBlock(_ context: StepContext) async throws -> WriteBlock {
+        WriteBlock(try await sourceDatabases(context))
+    }
+
+    /// The reader of the backup whose state the target has.
     func restored(_ context: StepContext, _ client: Client) async throws -> (FoundBackup, any ChunkSource) {
-        guard let number = context.outcomes["restore"]?.integer("backup") else {
+        let newest = context.outcomes["catch-up"]?.integer("backup")
+        guard let number = newest ?? context.outcomes["restore"]?.integer("backup") else {
             throw StepError(context, .order, "it needs the outcome of a step 'restore' before it")
         }
         let found = try await backup(context, client, at: "\(number)")
@@ -162,6 +212,8 @@ package struct StepError: DRPError, Equatable {
         /// A step that must come before is not in the runbook.
         case order
         case identity
+        /// A person has to agree first.
+        case approval
         /// The target's place or the client's records are not as they must be.
         case refused
     }
@@ -181,6 +233,7 @@ package struct StepError: DRPError, Equatable {
         case .settings: .fleetInvalid
         case .order: .runbookInvalid
         case .identity: .identityInvalid
+        case .approval: .waitsForApproval
         case .refused: .stepFailed
         }
     }

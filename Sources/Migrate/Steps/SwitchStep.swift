@@ -46,6 +46,13 @@ package struct SwitchStep: Step {
         let deployment = try world.deployment(context)
         let owner = try owner(context, site)
         let addresses = Self.addresses(site)
+        guard context.outcomes["verify"]?.text("summary") != nil else {
+            throw StepError(context, .refused, "the target was not compared: traffic is never sent to such a one")
+        }
+        if context.notes["writes"] == nil {
+            let writes = try await WriteCount.begin(try await world.databases(deployment))
+            try await context.note("writes", try JSONValue(encoding: writes))
+        }
         var domains: [JSONValue] = []
         for domain in client.domains {
             let traffic = try world.requireTraffic(context)
@@ -88,6 +95,23 @@ package struct SwitchStep: Step {
                 client: owner.client, site: before.owner?.site ?? client.site, epoch: owner.epoch + 1)
             _ = try await traffic.records.switchOver(
                 domain, from: found, to: before.addresses, owner: back, ttlSeconds: max(1, before.ttlSeconds))
+            context.progress("\(domain): back to \(before.addresses.joined(separator: ", "))")
+        }
+        guard try await world.journal.placement(of: client.id)?.run == context.run else { return }
+        let before = try await world.journal.placement(of: client.id, before: context.run)
+        try await world.journal.place(
+            client: client.id, site: before?.site ?? client.site, epoch: Int64(owner.epoch) + 1,
+            services: before?.services ?? .null, run: context.run)
+    }
+
+    /// What clients wrote at the target since it was switched to.
+    package func losses(_ context: StepContext) async throws -> [String] {
+        guard let note = context.notes["writes"] else { return [] }
+        do {
+            let databases = try await world.databases(try world.deployment(context))
+            return try await note.decode(WriteCount.self).since(databases)
+        } catch {
+            return ["what was written at the target since the switch: it cannot be asked (\(Fault(error).text))"]
         }
     }
 

@@ -6,7 +6,10 @@ internal import Foundation
 package struct VerifyStep: Step {
     package static let kind = "verify"
     package static let schema = [
-        SettingSpec("content", .choice(["exact"]), .optional, about: "Every document and key is compared by digest.")
+        SettingSpec("content", .choice(["exact"]), .optional, about: "Every document and key is compared by digest."),
+        SettingSpec(
+            "against", .choice(["backup", "source"]),
+            about: "`source`: the frozen source is read again, too, and must hold the same; `backup` without this."),
     ]
     package static let rule = StepRule(deadline: .seconds(3600), retries: 1)
 
@@ -29,11 +32,29 @@ package struct VerifyStep: Step {
         let comparison = try await restore.compare(progress: world.progress)
         guard comparison.isEqual else { throw TargetError(client: client.id, differs: comparison) }
         context.progress(comparison.summary)
+        if context.settings.text("against") == "source", try world.isSourceAlive(context) {
+            try await compareSource(context, client, backup, reader)
+        }
         return [
             "summary": .text(comparison.summary), "compared": .integer(Int64(comparison.lines.count)),
             "collections": .integer(Int64(comparison.collections)), "documents": .integer(comparison.documents),
             "keys": .integer(comparison.keys), "expiringKeys": .integer(comparison.expiringKeys),
         ]
+    }
+
+    /// Both are equal to one backup, each read by itself: so they are equal.
+    private func compareSource(
+        _ context: StepContext, _ client: Client, _ backup: FoundBackup, _ reader: any ChunkSource
+    ) async throws {
+        guard context.outcomes["freeze"]?.text("frozen") != nil else {
+            throw StepError(context, .order, "a source is compared after a step 'freeze' alone")
+        }
+        let source = ClientRestore(
+            client: client.id, manifest: backup.manifest, source: reader,
+            target: try await world.sourceDatabases(context), clock: world.clock)
+        let comparison = try await source.compare(progress: world.progress)
+        guard comparison.isEqual else { throw TargetError(client: client.id, differs: comparison) }
+        context.progress("the source, read again, holds the same")
     }
 
     package func undo(_ context: StepContext) async throws {}

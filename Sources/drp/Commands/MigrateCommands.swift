@@ -23,8 +23,17 @@ struct MigrateCommands: AsyncParsableCommand {
         @Option(name: .long, help: ArgumentHelp("`latest` or a backup's number.", valueName: "backup"))
         var at = "latest"
 
+        @Flag(name: .long, help: "Their site is lost: they come from their last backups.")
+        var sourceLost = false
+
         @OptionGroup var identity: IdentityOption
         @OptionGroup var common: CommonOptions
+
+        /// Of the promise that a failover is just a migration, the part that differs.
+        func runbook(_ composition: Composition) async throws -> Runbook {
+            try composition.runbooks.runbook(
+                named: sourceLost ? "failover" : "migrate", schemas: try await composition.stepWorld().catalog.schemas)
+        }
 
         func inputs(_ composition: Composition, _ client: Client) async throws -> [String: String] {
             guard composition.fleet.site(to) != nil else {
@@ -52,8 +61,7 @@ struct MigrateCommands: AsyncParsableCommand {
         func run() async throws {
             let composition = try await options.common.composition(identity: options.identity.identity)
             let engine = try await composition.engine { _ in }
-            let runbook = try composition.runbooks.runbook(
-                named: "migrate", schemas: try await composition.stepWorld().catalog.schemas)
+            let runbook = try await options.runbook(composition)
             var answer = MigratePlanAnswer()
             for client in try composition.clients(options.clients) {
                 let inputs = try await options.inputs(composition, client)
@@ -66,13 +74,14 @@ struct MigrateCommands: AsyncParsableCommand {
 
     struct Run: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Move clients now; the sites that they leave may be lost.",
+            abstract: "Move clients now; with --source-lost from their last backups.",
             discussion: """
                 Examples:
                   drp migrate run acme --to par-dc5 --identity recovery.key --confirm acme
                   drp migrate run acme birch --to par-dc5 --identity recovery.key --confirm par-dc5
+                  drp migrate run acme --to par-dc5 --source-lost --identity recovery.key --confirm acme
 
-                A step that fails leaves its run waiting: mend the cause, then `drp runs resume RUN`. One client that fails
+                The source is kept from writing for the last part: that is the downtime.                 A step that fails leaves its run waiting: mend the cause, then `drp runs resume RUN`. One client that fails
                 never stops the others.
                 """)
 
@@ -94,8 +103,7 @@ struct MigrateCommands: AsyncParsableCommand {
                 identity: options.identity.identity, progress: display)
             let narrator = RunNarrator(display: display, isSilent: options.common.json)
             let engine = try await composition.engine { narrator.tell($0) }
-            let runbook = try composition.runbooks.runbook(
-                named: "migrate", schemas: try await composition.stepWorld().catalog.schemas)
+            let runbook = try await options.runbook(composition)
             let wantedClients = try composition.clients(options.clients)
             try await composition.shipping {
                 let declared = composition.clock.now

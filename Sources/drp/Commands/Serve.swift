@@ -78,6 +78,12 @@ private struct BackupHandler: JobHandler {
 
     func run(_ job: Job) async throws {
         let client = try composition.client(job.client)
+        let site = try await composition.journal.placement(of: client.id)?.site ?? client.site
+        if try await composition.journal.declaration(of: site) != nil {
+            logger.notice(
+                "no backup: its site is declared lost", metadata: ["client": "\(client.id)", "site": "\(site)"])
+            return
+        }
         let outcome: Result<[StoredBackup], any Error>
         do { outcome = .success(try await composition.backupJob.run(client)) } catch { outcome = .failure(error) }
         for line in await bundles.ship().flatMap(Composition.lines) {

@@ -183,6 +183,133 @@ struct RunEngineTests {
             await #expect(throws: RunbookError.self) { try await engine.plan(runbook, client: Self.acme, inputs: [:]) }
         }
     }
+
+    @Test("a step that waits is left out with a reason on record, and what follows is done")
+    func skip() async throws {
+        try await Self.withJournal { journal, clock, _ in
+            let world = World()
+            world.fail("two", times: 9, code: .targetDenied)
+            let engine = RunEngine(journal: journal, catalog: Self.catalog(world), clock: clock)
+            let first = try await engine.start(
+                try Self.runbook(Self.three), client: Self.acme, inputs: ["target": "x"])
+            let second = try await engine.skip(first.run.id, by: "ana", reason: "done by hand")
+            #expect(second.run.state == .done)
+            #expect(second.steps.map(\.state) == [.done, .skipped, .done])
+            #expect(world.applied == ["one", "three"])
+            #expect(second.steps[1].outcome == ["skipped": "done by hand"])
+            let event = try await journal.events(run: first.run.id).first { $0.kind == "step.skipped" }
+            #expect(event?.payload == ["by": "ana", "reason": "done by hand"])
+            await #expect(throws: RunError(.ended(.done), run: first.run.id)) {
+                try await engine.skip(first.run.id, by: "ana", reason: "again")
+            }
+        }
+    }
+
+    @Test("a run is tried again from an earlier step, whose effect is looked at first")
+    func retryFrom() async throws {
+        try await Self.withJournal { journal, clock, _ in
+            let world = World()
+            world.fail("three", times: 1, code: .targetDenied)
+            let engine = RunEngine(journal: journal, catalog: Self.catalog(world), clock: clock)
+            let first = try await engine.start(
+                try Self.runbook(Self.three), client: Self.acme, inputs: ["target": "x"])
+            world.lose("two")
+            let second = try await engine.retry(first.run.id, from: "one", by: "ana")
+            #expect(second.run.state == .done)
+            // The first one was still there.
+            #expect(world.applied == ["one", "two", "two", "three"])
+            let other = try await engine.start(
+                try Self.runbook(Self.three), client: Self.acme, inputs: ["target": "x"])
+            await #expect(throws: RunError(.ended(.done), run: other.run.id)) {
+                try await engine.retry(other.run.id, from: "nowhere", by: "ana")
+            }
+        }
+    }
+
+    @Test("a rollback takes back what was done in reverse, the failed step included, and is a state of its own")
+    func rollback() async throws {
+        try await Self.withJournal { journal, clock, _ in
+            let world = World()
+            world.fail("two", times: 9, code: .targetDenied)
+            let engine = RunEngine(journal: journal, catalog: Self.catalog(world), clock: clock)
+            let first = try await engine.start(
+                try Self.runbook(Self.three), client: Self.acme, inputs: ["target": "x"])
+            let back = try await engine.rollBack(first.run.id, by: "ana", reason: "not tonight", accepts: false)
+            #expect(back.run.state == .rolledBack && back.run.direction == .back)
+            #expect(world.undone == ["two", "one"])
+            #expect(back.steps.map(\.state) == [.undone, .undone, .pending])
+            #expect(try await journal.openRuns().isEmpty)
+            #expect(try await journal.verifyEvents().problems.isEmpty)
+            let kinds = try await journal.events(run: first.run.id).map(\.kind)
+            #expect(
+                kinds.filter { $0.hasPrefix("run.") } == [
+                    "run.started", "run.paused", "run.turned-back", "run.resumed", "run.rolled-back",
+                ])
+        }
+    }
+
+    @Test("what clients would lose by a rollback is told, and only a person takes it back then")
+    func losses() async throws {
+        try await Self.withJournal { journal, clock, _ in
+            let world = World()
+            world.fail("two", times: 9, code: .targetDenied)
+            world.lossy("one", "12 writes since")
+            let engine = RunEngine(journal: journal, catalog: Self.catalog(world), clock: clock)
+            let steps = "  - fake: {name: one}\n  - fake: {name: two, on-failure: rollback}\n"
+            let first = try await engine.start(try Self.runbook(steps), client: Self.acme, inputs: [:])
+            #expect(first.run.state == .paused && first.run.direction == .forward)
+            #expect(first.error?.message.contains("12 writes since") == true)
+            await #expect(throws: RunError(.wouldLose(["12 writes since"]), run: first.run.id)) {
+                try await engine.rollBack(first.run.id, by: "ana", reason: "x", accepts: false)
+            }
+            #expect(world.undone.isEmpty)
+            let back = try await engine.rollBack(first.run.id, by: "ana", reason: "x", accepts: true)
+            #expect(back.run.state == .rolledBack)
+        }
+    }
+
+    @Test("a step can take the whole run back by itself when it fails; a way back that fails waits and goes on")
+    func turnsBackByItself() async throws {
+        try await Self.withJournal { journal, clock, _ in
+            let world = World()
+            world.fail("two", times: 9, code: .targetDiffers)
+            world.stick("one", times: 1)
+            let engine = RunEngine(journal: journal, catalog: Self.catalog(world), clock: clock)
+            let steps = "  - fake: {name: one}\n  - fake: {name: two, on-failure: rollback}\n"
+            let first = try await engine.start(try Self.runbook(steps), client: Self.acme, inputs: [:])
+            #expect(first.run.state == .paused && first.run.direction == .back)
+            #expect(world.undone == ["two"])
+            let second = try await engine.resume(first.run.id)
+            #expect(second.run.state == .rolledBack)
+            #expect(world.undone == ["two", "one"])
+        }
+    }
+
+    @Test("what steps say is in the journal, in order")
+    func output() async throws {
+        try await Self.withJournal { journal, clock, _ in
+            let engine = RunEngine(journal: journal, catalog: Self.catalog(World()), clock: clock)
+            let report = try await engine.start(
+                try Self.runbook(Self.three), client: Self.acme, inputs: ["target": "x"])
+            let lines = try await journal.output(of: report.run.id)
+            #expect(lines.map(\.text) == ["one goes", "two goes", "three goes"])
+            #expect(try await journal.output(of: report.run.id, after: lines[1].id).map(\.step) == ["three"])
+        }
+    }
+
+    @Test("steps of another mode are left out")
+    func modes() async throws {
+        try await Self.withJournal { journal, clock, _ in
+            let world = World()
+            let engine = RunEngine(journal: journal, catalog: Self.catalog(world), clock: clock)
+            let steps =
+                "  - fake: {name: one}\n  - fake: {name: two, modes: [real]}\n  - fake: {name: three, modes: [drill]}\n"
+            let report = try await engine.start(
+                try Self.runbook(steps), client: Self.acme, inputs: [:], mode: .drill)
+            #expect(report.run.state == .done && world.applied == ["one", "three"])
+            #expect(throws: RunbookError.self) { try Self.runbook("  - fake: {modes: [production]}\n") }
+        }
+    }
 }
 
 /// The other side: what is there outlives a run; what goes wrong is set by the test.
@@ -194,6 +321,9 @@ private final class World: Sendable {
         var failures: [String: (left: Int, code: ErrorCode, afterEffect: Bool)] = [:]
         var hidden: Set<String> = []
         var hanging: Set<String> = []
+        var undone: [String] = []
+        var losses: [String: String] = [:]
+        var sticks: [String: Int] = [:]
     }
 
     let state = Mutex(State())
@@ -202,6 +332,10 @@ private final class World: Sendable {
     func fail(_ step: String, times: Int, code: ErrorCode = .targetUnreachable, afterEffect: Bool = false) {
         state.withLock { $0.failures[step] = (times, code, afterEffect) }
     }
+    var undone: [String] { state.withLock { $0.undone } }
+    func lose(_ step: String) { state.withLock { $0.effects[step] = nil } }
+    func lossy(_ step: String, _ text: String) { state.withLock { $0.losses[step] = text } }
+    func stick(_ step: String, times: Int) { state.withLock { $0.sticks[step] = times } }
     func hide(_ step: String) { state.withLock { _ = $0.hidden.insert(step) } }
     func hang(_ step: String) { state.withLock { _ = $0.hanging.insert(step) } }
     func show(_ step: String) {
@@ -241,6 +375,7 @@ private struct FakeStep: Migrate.Step {
 
     func apply(_ context: StepContext) async throws -> StepOutcome {
         try await context.note("old", "records")
+        context.progress("\(context.step) goes")
         if world.state.withLock({ $0.hanging.contains(context.step) }) {
             try await context.clock.sleep(for: Self.hang)
         }
@@ -261,7 +396,20 @@ private struct FakeStep: Migrate.Step {
         return StepOutcome(json: facts) ?? [:]
     }
 
-    func undo(_ context: StepContext) async throws {}
+    func undo(_ context: StepContext) async throws {
+        try world.state.withLock { state in
+            if let left = state.sticks[context.step], left > 0 {
+                state.sticks[context.step] = left - 1
+                throw WorldError(code: .targetDenied)
+            }
+            state.effects[context.step] = nil
+            state.undone.append(context.step)
+        }
+    }
+
+    func losses(_ context: StepContext) async throws -> [String] {
+        world.state.withLock { $0.losses[context.step].map { [$0] } ?? [] }
+    }
 }
 
 /// Stands still. Sleeps under 10 s (pauses between attempts) end at once and are counted; longer ones end by `wake`

@@ -36,22 +36,47 @@ struct RunbookTests {
 
     static let head = "runbook: migrate\nabout: Move\nfor: client\nsteps:\n"
 
-    @Test("the shipped migrate runbook has the steps of the promise, in order")
-    func shipped() throws {
+    private static let kinds: [any Migrate.Step.Type] = [
+        ApproveStep.self, CatchUpStep.self, CommandStep.self, DeployStep.self, DestroyStep.self, FenceStep.self,
+        FreezeStep.self, NotifyStep.self, PreflightStep.self, ProbeStep.self, RestoreStep.self, SwitchStep.self,
+        VerifyStep.self, WaitStep.self,
+    ]
+
+    static func shipped(_ name: String) throws -> Runbook {
         let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
             "../../../runbooks"
         ).standardizedFileURL.path
-        let runbook = try RunbookLibrary(folders: ["/nowhere", folder]).runbook(
-            named: "migrate", schemas: Self.schemas)
+        let schemas = kinds.map {
+            ($0.kind, StepSchema(settings: $0.schema, deadline: $0.rule.deadline, retries: $0.rule.retries))
+        }
+        return try RunbookLibrary(folders: ["/nowhere", folder]).runbook(
+            named: name, schemas: Dictionary(uniqueKeysWithValues: schemas))
+    }
+
+    @Test("the shipped runbooks have the steps of the promise, in order: nothing is switched before it was compared")
+    func shipped() throws {
+        let migrate = try Self.shipped("migrate")
         #expect(
-            runbook.steps.map(\.name) == ["preflight", "deploy", "restore", "verify", "switch", "probe", "notify"])
-        #expect(runbook.inputs == ["target"])
-        #expect(runbook.steps[1].deadline == .seconds(600))
-        let resolved = try runbook.resolved(with: ["target": "par-dc5"])
+            migrate.steps.map(\.name) == [
+                "preflight", "deploy", "restore", "freeze", "catch-up", "verify", "switch", "probe", "fence", "notify",
+            ])
+        #expect(migrate.inputs == ["target", "at"])
+        let resolved = try migrate.resolved(with: ["target": "par-dc5", "at": "latest"], mode: .real)
         #expect(resolved.steps[1].settings.text("to") == "par-dc5")
-        #expect(resolved.steps[5].settings.duration("for") == .seconds(5))
-        let bytes = try Data(contentsOf: URL(fileURLWithPath: folder + "/migrate.yaml"))
-        #expect(runbook.sha256 == ContentHash(hashing: Array(bytes)))
+        #expect(resolved.steps[7].settings.duration("for") == .seconds(5))
+        // While clients cannot write, a failure takes everything back; once they may have written, nothing does.
+        #expect(migrate.steps.filter { $0.failure == .rollback }.map(\.name) == ["freeze", "catch-up", "verify"])
+        let failover = try Self.shipped("failover")
+        #expect(
+            failover.steps.map(\.name) == [
+                "preflight", "fence", "deploy", "restore", "verify", "switch", "probe", "notify",
+            ])
+    }
+
+    @Test("a runbook's hash is that of its bytes")
+    func hash() throws {
+        let text = Self.head + "  - notify\n"
+        #expect(try Self.read(text).sha256 == ContentHash(hashing: Array(text.utf8)))
     }
 
     @Test("all mistakes are named at once, each with its line and what was meant")
@@ -104,7 +129,7 @@ struct RunbookTests {
     @Test("an input that is missing, or makes a value of the wrong shape, is refused before anything runs")
     func inputs() throws {
         let runbook = try Self.read(Self.head + "  - deploy: {to: \"${target}\"}\n  - probe: {for: \"${at}\"}\n")
-        let error = #expect(throws: RunbookError.self) { try runbook.resolved(with: ["at": "now"]) }
+        let error = #expect(throws: RunbookError.self) { try runbook.resolved(with: ["at": "now"], mode: .real) }
         #expect(
             error?.problems.map(\.message) == [
                 "step deploy needs the input 'target'", "'for' of step probe must be a duration such as 30s, 5m, 1h",
@@ -115,7 +140,7 @@ struct RunbookTests {
     @Test("an input that looks like another input is not filled in again")
     func noDoubleFill() throws {
         let runbook = try Self.read(Self.head + "  - deploy: {to: \"a-${target}-${at}\"}\n")
-        let resolved = try runbook.resolved(with: ["target": "${at}", "at": "x"])
+        let resolved = try runbook.resolved(with: ["target": "${at}", "at": "x"], mode: .real)
         #expect(resolved.steps[0].settings.text("to") == "a-${at}-x")
     }
 
