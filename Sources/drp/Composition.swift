@@ -78,21 +78,37 @@ struct Composition: Sendable {
     func stepWorld() async throws -> StepWorld {
         StepWorld(
             fleet: fleet, journal: journal, clock: clock, resolver: resolver, identity: identity, store: Self.openStore,
-            deployer: { [clock] in try Self.deployer($0, clock: clock) }, traffic: try await traffic(),
+            deployer: { [clock, fleet] in try Self.deployer($0, clock: clock, state: fleet.state) },
+            traffic: try await traffic(),
             http: CurlClient(), logger: logger, progress: progress)
     }
 
-    private static func deployer(_ site: Site, clock: any WallClock) throws -> any Deployer {
+    private static func deployer(_ site: Site, clock: any WallClock, state: String) throws -> any Deployer {
+        if let docker = site.docker { return try containers(docker, site, clock: clock, state: state) }
         guard site.isLocal, let folder = site.folder, let frontend = site.frontends.first else {
             throw UsageError(
                 "site \(site.name) cannot be deployed to by this version",
-                advice: "Give it `provider: local`, a `folder:` and a frontend.", code: .fleetInvalid)
+                advice: "Give it `docker:`, or `provider: local` and a `folder:`, and frontends.", code: .fleetInvalid)
         }
         var local = LocalProcessSite(name: site.name, folder: folder, address: frontend.address)
         if let program = site.programs["mongod"] { local.mongod = program }
         if let program = site.programs["redis-server"] { local.redisServer = program }
         return LocalProcessDeployer(
             local, administrator: ServerAdministrator(clock: clock), http: CurlClient(), clock: clock)
+    }
+
+    private static func containers(
+        _ docker: Site.Docker, _ site: Site, clock: any WallClock, state: String
+    ) throws -> any Deployer {
+        let images = DockerSite.Images(mongo: docker.mongo, redis: docker.redis, edge: docker.edge)
+        var settings = DockerSite(
+            name: site.name, folder: "\(state)/sites/\(site.name)", addresses: site.frontends.map(\.address),
+            images: images)
+        if let subnets = docker.subnets.flatMap(Subnet.init) { settings.subnets = subnets }
+        let http = CurlClient()
+        return DockerDeployer(
+            settings, engine: DockerEngine(socket: docker.socket, http: http), reach: DirectReach(),
+            administrator: ServerAdministrator(clock: clock), http: http, clock: clock)
     }
 
     private func traffic() async throws -> StepWorld.Traffic? {

@@ -12,6 +12,14 @@ package struct Client: Sendable, Hashable {
         package var business: String
     }
 
+    /// Of the client's domains, for sites where an edge of its own answers HTTPS.
+    package struct Certificate: Sendable, Hashable {
+        /// A PEM file: the certificate, then those that lead to its authority.
+        package var chain: String
+        /// PEM.
+        package var key: SecretSource
+    }
+
     package var id: ClientID
     package var environment: EnvironmentName
     package var site: SiteName
@@ -26,6 +34,7 @@ package struct Client: Sendable, Hashable {
     package var domains: [String]
     package var contacts: [String]
     package var hours: Hours?
+    package var certificate: Certificate?
 }
 
 /// The parts of a client's stack; also what `--target FILE` of a restore holds.
