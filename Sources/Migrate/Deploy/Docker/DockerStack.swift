@@ -105,7 +105,6 @@ struct DockerStack {
             body["Image"] = .text(site.images.mongo)
             body["Entrypoint"] = ["mongod", "--config", .text("\(DockerFiles.folder)/mongod.conf")]
             body["Healthcheck"] = Self.health(["bash", "-c", Self.connects(to: DockerFiles.mongoPort)])
-            host["Ulimits"] = [["Name": "nofile", "Soft": 64_000, "Hard": 64_000]]
             mounts.append(mount(.mongoData, at: Self.dataFolder, isReadOnly: false))
         case .redis:
             body["Image"] = .text(site.images.redis)
