@@ -254,8 +254,6 @@ package struct DockerDeployer: Deployer {
             throw DeployError(.unusable, site.folder, "it cannot be locked (\(String(cString: strerror(errno))))")
         }
         defer { close(lock) }
-        try PrivateFiles.makeFolder(folder.path)
-        try PrivateFiles.makeFolder("\(folder.path)/secrets")
         let found = try folder.read()
         let address = try found.map(\.address) ?? freeAddress(for: spec.client)
         let deployment = Deployment(
@@ -264,7 +262,10 @@ package struct DockerDeployer: Deployer {
             ports: .init(mongo: DockerFiles.mongoPort, redis: DockerFiles.redisPort, api: spec.apiPort),
             folder: folder.path, apiCommand: [], secretFiles: folder.secretFiles, phase: .intended,
             inside: found?.inside, domains: container.domains)
+        try PrivateFiles.makeFolder(folder.path)
         try PrivateFiles.write(json: deployment, to: folder.record)
+        // After the record: a folder with anything else and no record is nobody's.
+        try PrivateFiles.makeFolder("\(folder.path)/secrets")
         return deployment
     }
 
