@@ -18,6 +18,8 @@ package struct Client: Sendable, Hashable {
         package var chain: String
         /// PEM.
         package var key: SecretSource
+        /// A PEM file of the authorities that drp trusts instead of the system's when it asks the edge.
+        package var ca: String?
     }
 
     package var id: ClientID

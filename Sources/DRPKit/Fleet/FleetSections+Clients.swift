@@ -43,8 +43,9 @@ extension FleetSections {
         defer { fields.finish() }
         let chain = fields.path(fields.required("chain"))
         let key = fields.secret(fields.required("key"))
+        let ca = fields.path(fields.optional("ca"))
         guard let chain, let key else { return nil }
-        return Client.Certificate(chain: chain, key: key)
+        return Client.Certificate(chain: chain, key: key, ca: ca)
     }
 
     private func domain(_ node: YAMLNode, in fields: FieldReader) -> String? {

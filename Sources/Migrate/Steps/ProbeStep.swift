@@ -14,9 +14,8 @@ package struct ProbeStep: Step {
 
     package func plan(_ context: StepContext) async throws -> StepPlan {
         let client = try world.client(context)
-        let lines = client.domains.map {
-            "GET http://\($0):\(client.services.api?.port ?? 80)/ must answer as \(client.id)"
-        }
+        let (scheme, port) = try way(context, client)
+        let lines = client.domains.map { "GET \(scheme.text)://\($0):\(port ?? 80)/ must answer as \(client.id)" }
         return StepPlan(name: context.step, kind: Self.kind, lines: lines.isEmpty ? ["no domains"] : lines)
     }
 
@@ -24,10 +23,11 @@ package struct ProbeStep: Step {
 
     package func apply(_ context: StepContext) async throws -> StepOutcome {
         let client = try world.client(context)
-        guard let domain = client.domains.first, let port = client.services.api?.port else { return [:] }
+        let (scheme, port) = try way(context, client)
+        guard let domain = client.domains.first, let port else { return [:] }
         let check = HTTPCheck(world.http)
         let address = try await address(context, domain)
-        let first = try await firstAnswer(context, check, domain, port, address)
+        let first = try await firstAnswer(context, check, scheme, domain, port, address)
         let serving = world.clock.now
         // A second attempt must not move the moment from which the client was served.
         if context.notes["serving"] == nil { try await context.note("serving", .text(JournalDate.text(serving))) }
@@ -35,7 +35,7 @@ package struct ProbeStep: Step {
         var asked: Int64 = 1
         while world.clock.now < end {
             try await world.clock.sleep(for: .milliseconds(500))
-            _ = try await check.run(domain: domain, port: port, address: address, client: client.id)
+            _ = try await check.run(scheme, domain: domain, port: port, address: address, client: client.id)
             asked += 1
         }
         return [
@@ -46,6 +46,12 @@ package struct ProbeStep: Step {
     }
 
     package func undo(_ context: StepContext) async throws {}
+
+    /// A stack of containers is asked as everybody asks it: at its edge, by HTTPS.
+    private func way(_ context: StepContext, _ client: Client) throws -> (HTTPCheck.Scheme, Int?) {
+        guard try world.targetSite(context).docker != nil else { return (.http, client.services.api?.port) }
+        return (.https(caFile: client.certificate?.ca), client.services.api == nil ? nil : 443)
+    }
 
     /// What a client's browser would be told: asked of the zone's server, not taken from the fleet file.
     private func address(_ context: StepContext, _ domain: String) async throws -> String {
@@ -58,12 +64,14 @@ package struct ProbeStep: Step {
 
     /// An API may need a moment with its new data; what it says last is the error.
     private func firstAnswer(
-        _ context: StepContext, _ check: HTTPCheck, _ domain: String, _ port: Int, _ address: String
+        _ context: StepContext, _ check: HTTPCheck, _ scheme: HTTPCheck.Scheme, _ domain: String, _ port: Int,
+        _ address: String
     ) async throws -> HTTPCheck.Outcome {
         while true {
             do {
                 return try await check.run(
-                    domain: domain, port: port, address: address, client: context.client, deadline: .seconds(5))
+                    scheme, domain: domain, port: port, address: address, client: context.client,
+                    deadline: .seconds(5))
             } catch let error as any DRPError {
                 let left = context.deadline.timeIntervalSince(world.clock.now)
                 guard left > 10 else { throw error }
