@@ -96,7 +96,7 @@ package struct DockerDeployer: Deployer {
                 try await remove(spec.client, owner: spec.owner)
                 inventory = try await DockerInventory(engine, inventory.names)
             }
-        } else if let volume = inventory.volumes.first {
+        } else if let volume = DockerVolumeRole.allCases.lazy.compactMap({ inventory.volume($0) }).first {
             throw DeployError(
                 .notEmpty, "volume \(volume.name)",
                 "it stands since run \(Self.run(volume.labels)), and drp has no passwords for it in \(folder.path)")

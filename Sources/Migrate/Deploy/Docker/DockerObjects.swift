@@ -107,8 +107,11 @@ extension DockerEngine {
     func image(_ name: String) async throws -> String? {
         let act = "look for the image \(name)"
         // The slashes of a name are part of the path.
-        let path = ["images"] + name.split(separator: "/", omittingEmptySubsequences: false).map(String.init) + ["json"]
-        return try await sendIfThere(act, .get, path).map { try decode(DockerObject.Named.self, act, $0).id }
+        let parts = name.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard !parts.contains(where: { ["", ".", ".."].contains($0) }) else { return nil }
+        return try await sendIfThere(act, .get, ["images"] + parts + ["json"]).map {
+            try decode(DockerObject.Named.self, act, $0).id
+        }
     }
 
     /// Names of clients hold nothing that a regular expression or JSON would take for more.

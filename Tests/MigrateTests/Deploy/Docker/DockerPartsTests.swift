@@ -72,6 +72,7 @@ struct DockerPartsTests {
         }
         #expect(error?.reason == .conflict && error?.message == "Docker, remove x: in use")
         #expect(fake.lastURL() == "http://docker/v1.41/networks/a%2F..%2Fb")
+        #expect(try await DockerEngine(socket: "/nowhere", http: fake).image("a/../../networks") == nil)
     }
 
     @Test("where no engine listens, the socket is named")
