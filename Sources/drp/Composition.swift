@@ -81,15 +81,25 @@ struct Composition: Sendable {
             capture: { [backupJob, progress] in
                 try await backupJob.run($0, holding: $1, progress: progress)
             }, runner: CommandRunner(),
-            deployer: { [clock] in try Self.deployer($0, $1, clock: clock) }, traffic: try await traffic(),
-            http: CurlClient(), logger: logger, progress: progress)
+            deployer: { [clock, fleet] in try Self.deployer($0, $1, clock: clock, state: fleet.state) },
+            traffic: try await traffic(), http: CurlClient(), logger: logger, progress: progress)
     }
 
-    private static func deployer(_ site: Site, _ mode: RunMode, clock: any WallClock) throws -> any Deployer {
+    private static func deployer(
+        _ site: Site, _ mode: RunMode, clock: any WallClock, state: String
+    ) throws -> any Deployer {
+        if let docker = site.docker {
+            guard mode == .real else {
+                throw UsageError(
+                    "site \(site.name) runs containers, where this version cannot rehearse yet",
+                    advice: "Rehearse at a site of `provider: local`.")
+            }
+            return try containers(docker, site, clock: clock, state: state)
+        }
         guard site.isLocal, let folder = site.folder, let frontend = site.frontends.first else {
             throw UsageError(
                 "site \(site.name) cannot be deployed to by this version",
-                advice: "Give it `provider: local`, a `folder:` and a frontend.", code: .fleetInvalid)
+                advice: "Give it `docker:`, or `provider: local` and a `folder:`, and frontends.", code: .fleetInvalid)
         }
         let place = mode == .drill ? "\(folder)/drills" : folder
         var local = LocalProcessSite(name: site.name, folder: place, address: frontend.address)
@@ -97,6 +107,20 @@ struct Composition: Sendable {
         if let program = site.programs["redis-server"] { local.redisServer = program }
         return LocalProcessDeployer(
             local, administrator: ServerAdministrator(clock: clock), http: CurlClient(), clock: clock)
+    }
+
+    private static func containers(
+        _ docker: Site.Docker, _ site: Site, clock: any WallClock, state: String
+    ) throws -> any Deployer {
+        let images = DockerSite.Images(mongo: docker.mongo, redis: docker.redis, edge: docker.edge)
+        var settings = DockerSite(
+            name: site.name, folder: "\(state)/sites/\(site.name)", addresses: site.frontends.map(\.address),
+            images: images)
+        if let subnets = docker.subnets.flatMap(Subnet.init) { settings.subnets = subnets }
+        let http = CurlClient()
+        return DockerDeployer(
+            settings, engine: DockerEngine(socket: docker.socket, http: http), reach: DirectReach(),
+            administrator: ServerAdministrator(clock: clock), http: http, clock: clock)
     }
 
     private func traffic() async throws -> StepWorld.Traffic? {

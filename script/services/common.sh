@@ -95,7 +95,11 @@ end_daemon() {
         if is_running; then kill -KILL "$pid" 2>/dev/null || true; fi
     fi
     rm -f "$STATE/pid"
+    ended
 }
+
+# ended: what a kind does when its daemon has ended, for what that leaves behind.
+ended() { :; }
 
 # ready_within SECONDS COMMAND...: tries until the command succeeds.
 ready_within() {

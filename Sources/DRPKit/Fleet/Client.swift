@@ -12,6 +12,16 @@ package struct Client: Sendable, Hashable {
         package var business: String
     }
 
+    /// Of the client's domains, for sites where an edge of its own answers HTTPS.
+    package struct Certificate: Sendable, Hashable {
+        /// A PEM file: the certificate, then those that lead to its authority.
+        package var chain: String
+        /// PEM.
+        package var key: SecretSource
+        /// A PEM file of the authorities that drp trusts instead of the system's when it asks the edge.
+        package var ca: String?
+    }
+
     package var id: ClientID
     package var environment: EnvironmentName
     package var site: SiteName
@@ -26,6 +36,7 @@ package struct Client: Sendable, Hashable {
     package var domains: [String]
     package var contacts: [String]
     package var hours: Hours?
+    package var certificate: Certificate?
 }
 
 /// The parts of a client's stack; also what `--target FILE` of a restore holds.

@@ -76,10 +76,13 @@ extension Fleet {
             if client.needs != nil { parts.append("clients.\(client.id).needs") }
             if client.hours != nil { parts.append("clients.\(client.id).hours") }
             if !client.contacts.isEmpty { parts.append("clients.\(client.id).contacts") }
+            // Wherever it lives now: a client moves to any site.
+            guard !sites.contains(where: { $0.docker != nil }) else { continue }
             if case .image = client.services.api?.launch { parts.append("clients.\(client.id).services.api.image") }
             if client.services.api?.secrets.isEmpty == false {
                 parts.append("clients.\(client.id).services.api.secrets")
             }
+            if client.certificate != nil { parts.append("clients.\(client.id).certificate") }
         }
         if notices != nil { parts.append("notices") }
         return parts

@@ -29,11 +29,23 @@ extension FleetSections {
             fields.value(node, "a mail address") { isMailAddress($0) ? $0 : nil }
         }
         let hours = fields.optional("hours").flatMap { self.hours($0, in: fields) }
+        let certificate = fields.optional("certificate").flatMap { self.certificate($0, in: fields) }
         fields.finish()
         guard let id, let environment, let site, let services else { return nil }
         return Client(
             id: id, environment: environment, site: site, priority: priority, policy: policy, objectives: objectives,
-            needs: needs, services: services, domains: domains, contacts: contacts, hours: hours)
+            needs: needs, services: services, domains: domains, contacts: contacts, hours: hours,
+            certificate: certificate)
+    }
+
+    private func certificate(_ node: YAMLNode, in outer: FieldReader) -> Client.Certificate? {
+        guard var fields = FieldReader(node, "a certificate", outer.source, notes) else { return nil }
+        defer { fields.finish() }
+        let chain = fields.path(fields.required("chain"))
+        let key = fields.secret(fields.required("key"))
+        let ca = fields.path(fields.optional("ca"))
+        guard let chain, let key else { return nil }
+        return Client.Certificate(chain: chain, key: key, ca: ca)
     }
 
     private func domain(_ node: YAMLNode, in fields: FieldReader) -> String? {
@@ -112,25 +124,12 @@ extension FleetSections {
         }
         let launch: Services.API.Launch? =
             if image != nil {
-                fields.value(image, "the name of an image") { isImage($0) ? .image($0) : nil }
+                self.image(image, in: fields).map { .image($0) }
             } else {
                 fields.command(command).map { .command($0) }
             }
-        if case .image(let name) = launch, !name.contains("@sha256:"), let image {
-            notes.add(
-                fields.place(of: image), "this image is not named by digest and can change under its name",
-                advice: "write it as name@sha256:…", severity: .warning)
-        }
         guard let launch, let port else { return nil }
         return Services.API(launch: launch, port: port, secrets: secrets)
-    }
-
-    private func isImage(_ text: String) -> Bool {
-        text.utf8.count <= 512 && text.utf8.first != 0x2d
-            && text.utf8.allSatisfy {
-                (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
-                    || Array("./:@_-".utf8).contains($0)
-            }
     }
 
     private func mongo(_ node: YAMLNode, in outer: FieldReader) -> Services.Mongo? {

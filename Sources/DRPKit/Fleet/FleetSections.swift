@@ -122,6 +122,7 @@ struct FleetSections {
         let hosts = fields.list(fields.optional("hosts"), "hosts") ?? []
         let frontends = fields.list(fields.optional("frontends"), "frontends") ?? []
         let isReserve = fields.boolean(fields.optional("reserve")) ?? false
+        let docker = fields.optional("docker").flatMap { self.docker($0, in: fields) }
         if provider == Site.localProvider {
             // Any client could be deployed here. What stands but is wrong was said already.
             let place = notes.place(of: "site \(name)")
@@ -133,7 +134,48 @@ struct FleetSections {
         return Site(
             name: name, provider: provider, isReserve: isReserve, bastion: bastion,
             hosts: hosts.compactMap { host($0, in: fields) },
-            frontends: frontends.compactMap { frontend($0, in: fields) }, folder: folder, programs: programs)
+            frontends: frontends.compactMap { frontend($0, in: fields) }, folder: folder, programs: programs,
+            docker: docker)
+    }
+
+    private func docker(_ node: YAMLNode, in outer: FieldReader) -> Site.Docker? {
+        guard var fields = FieldReader(node, "docker", outer.source, notes) else { return nil }
+        // Not a path of ours: it may lie on another machine, and is nothing to keep a copy of.
+        let socket = fields.value(fields.optional("socket"), "an absolute path of at most 107 bytes") {
+            $0.hasPrefix("/") && $0.utf8.count <= 107 ? $0 : nil
+        }
+        let subnets = fields.value(fields.optional("subnets"), "a block of addresses, as 10.213.0.0/16, /8 to /24") {
+            NetworkText.isBlock($0) ? $0 : nil
+        }
+        let imagesNode = fields.required("images")
+        fields.finish()
+        guard let imagesNode, var images = FieldReader(imagesNode, "images", outer.source, notes) else { return nil }
+        let mongo = image(images.required("mongo"), in: images)
+        let redis = image(images.required("redis"), in: images)
+        let edge = image(images.required("edge"), in: images)
+        images.finish()
+        guard let mongo, let redis, let edge else { return nil }
+        return Site.Docker(
+            socket: socket ?? "/run/docker.sock", mongo: mongo, redis: redis, edge: edge, subnets: subnets)
+    }
+
+    /// The name of an image; one that is not named by digest is a warning.
+    func image(_ node: YAMLNode?, in fields: FieldReader) -> String? {
+        let name = fields.value(node, "the name of an image") { isImage($0) ? $0 : nil }
+        if let name, let node, !name.contains("sha256:") {
+            notes.add(
+                fields.place(of: node), "this image is not named by digest and can change under its name",
+                advice: "write it as name@sha256:…", severity: .warning)
+        }
+        return name
+    }
+
+    private func isImage(_ text: String) -> Bool {
+        text.utf8.count <= 512 && text.utf8.first != 0x2d
+            && text.utf8.allSatisfy {
+                (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
+                    || Array("./:@_-".utf8).contains($0)
+            }
     }
 
     private func host(_ node: YAMLNode, in outer: FieldReader) -> Site.Host? {

@@ -10,6 +10,7 @@ struct FleetValidator {
                 notes.place(of: "site \(site.name)"), "only a local site has a folder and programs",
                 advice: "write 'provider: local'")
         }
+        for site in fleet.sites where site.docker != nil { checkDocker(site) }
         for environment in fleet.environments {
             check(environment.objectives, at: notes.place(of: "environment \(environment.name)"))
         }
@@ -21,6 +22,33 @@ struct FleetValidator {
             checkRecovery(client)
             checkDomains(client)
         }
+    }
+
+    private func checkDocker(_ site: Site) {
+        let place = notes.place(of: "site \(site.name)")
+        if site.isLocal {
+            notes.add(
+                place, "the site '\(site.name)' is local and has docker", advice: "leave out one of the two")
+        }
+        if site.frontends.isEmpty || !site.frontends.allSatisfy({ NetworkText.isIPv4($0.address) }) {
+            notes.add(
+                place,
+                "the site '\(site.name)' has docker and needs frontends with IPv4 addresses, one for each client",
+                advice: "write [{address: 10.0.0.5}]")
+        }
+    }
+
+    /// What its edge and its API need where a client runs as containers.
+    private func checkContainers(_ client: Client) {
+        let place = notes.place(of: "client \(client.id)")
+        func need(_ what: String, _ advice: String) {
+            notes.add(
+                place, "the client '\(client.id)' lives at '\(client.site)', which has docker, and needs \(what)",
+                advice: advice)
+        }
+        if case .image = client.services.api?.launch {} else { need("an api with an image", "write api: {image: …}") }
+        if client.domains.isEmpty { need("domains", "write domains: […]") }
+        if client.certificate == nil { need("a certificate", "write certificate: {chain: …, key: {file: …}}") }
     }
 
     /// An RTO that alone breaks the month's availability.
@@ -41,6 +69,7 @@ struct FleetValidator {
                 place, "the client '\(client.id)' has neither mongo nor redis: there is nothing to back up",
                 severity: .warning)
         }
+        if fleet.site(client.site)?.docker != nil { return checkContainers(client) }
         guard let site = fleet.site(client.site), case .command = client.services.api?.launch, !site.isLocal else {
             return
         }

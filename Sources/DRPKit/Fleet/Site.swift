@@ -21,6 +21,17 @@ package struct Site: Sendable, Hashable {
         package var runtime: HostPort?
     }
 
+    /// A Docker engine that clients are deployed through.
+    package struct Docker: Sendable, Hashable {
+        package var socket: String
+        /// Names of images.
+        package var mongo: String
+        package var redis: String
+        package var edge: String
+        /// As `10.213.0.0/16`; nil: the deployer's own choice.
+        package var subnets: String?
+    }
+
     package var name: SiteName
     package var provider: String?
     /// Kept free for failovers.
@@ -32,6 +43,8 @@ package struct Site: Sendable, Hashable {
     package var folder: String?
     /// Where programs lie that are not in `PATH`, as `mongod` and `redis-server`; only with `provider: local`.
     package var programs: [String: String]
+    /// nil unless clients run as containers there.
+    package var docker: Docker?
 
     static let localProvider = "local"
 
@@ -74,6 +87,25 @@ package struct HostPort: Sendable, Hashable, Codable, CustomStringConvertible {
 
 /// The shapes of names and addresses in a network.
 package enum NetworkText {
+    /// Four numbers from 0 to 255.
+    package static func isIPv4(_ text: String) -> Bool {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 4
+            && parts.allSatisfy { part in
+                (1...3).contains(part.utf8.count) && part.utf8.allSatisfy { (0x30...0x39).contains($0) }
+                    && UInt8(part) != nil
+            }
+    }
+
+    /// A block of IPv4 addresses with a prefix of 8 to 24 bits, and nothing set behind it.
+    package static func isBlock(_ text: String) -> Bool {
+        let halves = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard halves.count == 2, isIPv4(String(halves[0])), let length = Int(halves[1]), (8...24).contains(length),
+            "\(length)" == halves[1]
+        else { return false }
+        return halves[0].split(separator: ".").reduce(UInt32(0)) { $0 << 8 | (UInt32($1) ?? 0) } << UInt32(length) == 0
+    }
+
     /// 1 to 253 characters of labels of 1 to 63 lower-case letters, digits and inner hyphens (RFC 1123, 2.1).
     package static func isDomain(_ text: String) -> Bool {
         guard (1...253).contains(text.utf8.count) else { return false }

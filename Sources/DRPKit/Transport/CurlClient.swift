@@ -226,6 +226,7 @@ private final class CurlTransfer: @unchecked Sendable {
         try set(drp_curl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(request.connectTimeout)))
         try set(drp_curl_set_long(handle, CURLOPT_LOW_SPEED_LIMIT, request.leastSpeed))
         try set(drp_curl_set_long(handle, CURLOPT_LOW_SPEED_TIME, max(1, milliseconds(request.slowFor) / 1000)))
+        if let path = request.unixSocket { try set(drp_curl_set_string(handle, CURLOPT_UNIX_SOCKET_PATH, path)) }
         if let file = request.caFile { try set(drp_curl_set_string(handle, CURLOPT_CAINFO, file)) }
         if let route = request.route {
             let address = route.address.contains(":") ? "[\(route.address)]" : route.address

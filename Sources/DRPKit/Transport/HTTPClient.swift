@@ -41,6 +41,8 @@ package struct HTTPRequest: Sendable, Hashable {
     package var slowFor: Duration = .seconds(30)
     package var connectTimeout: Duration = .seconds(5)
     package var route: Route?
+    /// Path of a Unix socket to speak through; the host of the URL is then a mere name. At most 107 bytes (unix(7)).
+    package var unixSocket: String?
     /// PEM file of the authorities to trust instead of the system's.
     package var caFile: String?
     /// A longer body is an error, not a shortened answer.

@@ -15,15 +15,26 @@ package struct HTTPCheck: Sendable {
         package var body: String
     }
 
+    /// How the API is asked.
+    package enum Scheme: Hashable, Sendable {
+        case http
+        /// - Parameter caFile: PEM file of the authorities to trust instead of the system's.
+        case https(caFile: String?)
+
+        package var text: String { self == .http ? "http" : "https" }
+    }
+
     private let http: any HTTPClient
 
     package init(_ http: any HTTPClient) { self.http = http }
 
     /// - Throws: `HTTPError` without an answer; `HTTPCheckError` with a wrong one.
     package func run(
-        domain: String, port: Int, address: String, client: ClientID, deadline: Duration = .seconds(10)
+        _ scheme: Scheme = .http, domain: String, port: Int, address: String, client: ClientID,
+        deadline: Duration = .seconds(10)
     ) async throws -> Outcome {
-        var request = HTTPRequest(url: "http://\(domain):\(port)/")
+        var request = HTTPRequest(url: "\(scheme.text)://\(domain):\(port)/")
+        if case .https(let file) = scheme { request.caFile = file }
         request.route = HTTPRequest.Route(host: domain, port: port, address: address)
         request.deadline = deadline
         let response = try await http.send(request)

@@ -36,3 +36,16 @@ package protocol DatabaseAdministrator: Sendable {
     /// The number of keys in all databases of a Redis; nil if nothing answers there (refused, or loading).
     func redisKeyCount(uri: Secret) async throws -> Int?
 }
+
+/// The same acts from outside of a server's machine, where the localhost exception does not hold: as MongoDB's internal user,
+/// whose password is the content of the key file. Nothing stands open for a moment.
+package protocol RemoteDatabaseAdministrator: DatabaseAdministrator {
+    /// As `initiateReplicaSet(host:port:name:)`.
+    /// - Parameters:
+    ///   - uri: of a user who may do everything, with `directConnection=true`; so in the other call.
+    ///   - member: the server as it and its clients call it.
+    func initiateReplicaSet(uri: Secret, member: HostPort, name: String) async throws
+
+    /// Makes those of `users` that do not exist, in the database `admin`, and gives the others their password again.
+    func createUsers(uri: Secret, users: [DatabaseUser]) async throws
+}

@@ -13,16 +13,44 @@ package struct DeploymentSpec: Sendable, Hashable {
     package var run: String
     /// Program and arguments of the client's API; arguments never hold a secret.
     package var apiCommand: [String]
-    /// The port that the API serves at the site's address.
+    /// The port that the API serves at the site's address; in a container, where it listens there.
     package var apiPort: Int
+    /// What sites with containers want beside it.
+    package var container: ContainerSpec?
 
-    package init(client: ClientID, owner: UUID, epoch: Int, run: String, apiCommand: [String], apiPort: Int) {
+    package init(
+        client: ClientID, owner: UUID, epoch: Int, run: String, apiCommand: [String], apiPort: Int,
+        container: ContainerSpec? = nil
+    ) {
         self.client = client
         self.owner = owner
         self.epoch = epoch
         self.run = run
         self.apiCommand = apiCommand
         self.apiPort = apiPort
+        self.container = container
+    }
+}
+
+/// What a client's API needs where it runs as a container behind an edge of its own.
+package struct ContainerSpec: Sendable, Hashable {
+    /// The API's image, best by digest.
+    package var image: String
+    /// The names that the edge answers to; one at least. The certificate must hold them.
+    package var domains: [String]
+    /// PEM: the certificate, then those that lead to its authority.
+    package var certificate: String
+    /// PEM: the certificate's key.
+    package var key: Secret
+    /// The application's own, by name; each becomes a file.
+    package var secrets: [String: Secret]
+
+    package init(image: String, domains: [String], certificate: String, key: Secret, secrets: [String: Secret] = [:]) {
+        self.image = image
+        self.domains = domains
+        self.certificate = certificate
+        self.key = key
+        self.secrets = secrets
     }
 }
 
@@ -40,12 +68,19 @@ package struct Deployment: Sendable, Hashable, Codable {
         package var api: Int
     }
 
+    /// Where things answer inside the site, as its host sees it; `SiteReach` leads there.
+    package struct Inside: Sendable, Hashable, Codable {
+        package var mongo: HostPort
+        package var redis: HostPort
+        package var edge: HostPort
+    }
+
     /// Files of mode 0600 that hold one URI each.
     package struct SecretFiles: Sendable, Hashable, Codable {
         /// For drp itself: may do everything.
         package var mongoForDRP: String
         package var redisForDRP: String
-        /// For the client's API.
+        /// For the client's API, as it sees the databases.
         package var mongoForApp: String
         package var redisForApp: String
     }
@@ -62,6 +97,11 @@ package struct Deployment: Sendable, Hashable, Codable {
     package var apiCommand: [String]
     package var secretFiles: SecretFiles
     package var phase: Phase
+    /// Of containers, once their networks are made; the URIs for drp hold these addresses. nil at local sites, where
+    /// everything answers at `address` and `ports`.
+    package var inside: Inside?
+    /// The names that an edge answers to.
+    package var domains: [String]?
 }
 
 /// What stands at the site for a client.

@@ -59,10 +59,15 @@ struct DeploymentFolder: Sendable {
         }
     }
 
+    /// - Returns: nil if none were made yet.
+    func knownPasswords() throws(DeployError) -> Passwords? {
+        try PrivateFiles.read(Passwords.self, from: secret("passwords.json"))
+    }
+
     /// Those of an interrupted deployment stay: its users may have them already.
     func passwords() throws(DeployError) -> Passwords {
         let file = secret("passwords.json")
-        if let kept = try PrivateFiles.read(Passwords.self, from: file) { return kept }
+        if let kept = try knownPasswords() { return kept }
         let passwords = Passwords(
             mongoForDRP: NewPassword.make(), mongoForApp: NewPassword.make(), redisForDRP: NewPassword.make(),
             redisForApp: NewPassword.make(), mongoMembers: Data(NewPassword.randomBytes(48)).base64EncodedString())
@@ -87,6 +92,39 @@ struct DeploymentFolder: Sendable {
             (files.redisForApp, redis("app", passwords.redisForApp)),
         ] {
             try PrivateFiles.write(Array("\(text)\n".utf8), to: file)
+        }
+    }
+
+    /// Those of a stack of containers, with the certificates by which its edge is known.
+    func writeContainerSecrets(
+        _ passwords: Passwords, of deployment: Deployment, certificate: String
+    ) throws(DeployError) {
+        let files = deployment.secretFiles
+        let uris = DockerURIs(deployment, passwords)
+        for (file, text) in [
+            (files.mongoForDRP, uris.mongoForDRP), (files.redisForDRP, uris.redisForDRP),
+            (files.mongoForApp, uris.mongoForApp), (files.redisForApp, uris.redisForApp),
+            (secret("edge-chain.pem"), certificate),
+        ] {
+            guard let text else { continue }
+            try PrivateFiles.write(Array("\(text)\n".utf8), to: file)
+        }
+    }
+
+    /// Deletes the folder, if it is there; what is half deleted never bears the client's name.
+    func remove() throws(DeployError) {
+        try Self.delete(trash)
+        guard access(path, F_OK) == 0 else { return }
+        guard rename(path, trash) == 0 else {
+            throw DeployError(.unusable, path, "cannot be moved (\(String(cString: strerror(errno))))")
+        }
+        try Self.delete(trash)
+    }
+
+    private static func delete(_ path: String) throws(DeployError) {
+        guard access(path, F_OK) == 0 else { return }
+        do { try FileManager.default.removeItem(atPath: path) } catch {
+            throw DeployError(.unusable, path, "cannot be deleted")
         }
     }
 }

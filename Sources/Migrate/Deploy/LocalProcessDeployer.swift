@@ -116,12 +116,8 @@ package struct LocalProcessDeployer: Deployer {
         if let deployment = try folder.read() {
             try check(deployment, belongsTo: owner)
             try await stop(client)
-            try delete(folder.trash)
-            guard rename(folder.path, folder.trash) == 0 else {
-                throw DeployError(.unusable, folder.path, "cannot be moved (\(String(cString: strerror(errno))))")
-            }
         }
-        try delete(folder.trash)
+        try folder.remove()
     }
 
     // MARK: Intent
@@ -288,12 +284,5 @@ package struct LocalProcessDeployer: Deployer {
 
     private func absent(_ client: ClientID) -> DeployError {
         DeployError(.absent, "client \(client)", "it is not deployed at site \(site.name)")
-    }
-
-    private func delete(_ path: String) throws(DeployError) {
-        guard access(path, F_OK) == 0 else { return }
-        do { try FileManager.default.removeItem(atPath: path) } catch {
-            throw DeployError(.unusable, path, "cannot be deleted")
-        }
     }
 }

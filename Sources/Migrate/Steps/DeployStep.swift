@@ -15,7 +15,7 @@ package struct DeployStep: Step {
     package func plan(_ context: StepContext) async throws -> StepPlan {
         let client = try world.client(context)
         let epoch = try await world.place(client).epoch + 1
-        let spec = try spec(context, client, epoch: epoch, drillPort: nil)
+        let spec = try await spec(context, client, epoch: epoch, drillPort: nil)
         return StepPlan(name: context.step, kind: Self.kind, lines: try await deployer(context).plan(spec))
     }
 
@@ -31,7 +31,7 @@ package struct DeployStep: Step {
             throw StepError(context, .order, "it needs the outcome of a step 'preflight' before it")
         }
         let port = context.mode == .drill ? try await drillPort(context) : nil
-        let spec = try spec(context, client, epoch: Int(epoch), drillPort: port)
+        let spec = try await spec(context, client, epoch: Int(epoch), drillPort: port)
         return try Self.outcome(try await deployer(context).deploy(spec))
     }
 
@@ -61,14 +61,44 @@ package struct DeployStep: Step {
 
     private func spec(
         _ context: StepContext, _ client: Client, epoch: Int, drillPort: Int?
-    ) throws -> DeploymentSpec {
-        guard let api = client.services.api, case .command(let command) = api.launch else {
-            throw StepError(
-                context, .settings, "\(client.id) has no `services.api.command`, which a local site starts")
+    ) async throws -> DeploymentSpec {
+        let owner = try world.writerKeys(client).client
+        let site = try world.targetSite(context)
+        guard let api = client.services.api else {
+            throw StepError(context, .settings, "\(client.id) has no `services.api`, which a site starts")
         }
-        return DeploymentSpec(
-            client: client.id, owner: try world.writerKeys(client).client, epoch: epoch, run: context.run.text,
-            apiCommand: command, apiPort: drillPort ?? api.port)
+        switch api.launch {
+        case .command(let command):
+            guard site.docker == nil else {
+                throw StepError(
+                    context, .settings, "\(client.id) has no `services.api.image`, which site \(site.name) starts")
+            }
+            return DeploymentSpec(
+                client: client.id, owner: owner, epoch: epoch, run: context.run.text, apiCommand: command,
+                apiPort: drillPort ?? api.port)
+        case .image(let image):
+            guard site.docker != nil else {
+                throw StepError(
+                    context, .settings, "\(client.id) has no `services.api.command`, which site \(site.name) starts")
+            }
+            return DeploymentSpec(
+                client: client.id, owner: owner, epoch: epoch, run: context.run.text, apiCommand: [],
+                apiPort: api.port, container: try await container(context, client, api, image))
+        }
+    }
+
+    private func container(
+        _ context: StepContext, _ client: Client, _ api: Services.API, _ image: String
+    ) async throws -> ContainerSpec {
+        guard let certificate = client.certificate else {
+            throw StepError(context, .settings, "\(client.id) has no `certificate`, with which its edge answers")
+        }
+        let chain = try await world.resolver.resolve(.file(path: certificate.chain))
+        var secrets: [String: Secret] = [:]
+        for (name, source) in api.secrets { secrets[name] = try await world.resolver.resolve(source) }
+        return ContainerSpec(
+            image: image, domains: client.domains, certificate: chain.withText { $0 },
+            key: try await world.resolver.resolve(certificate.key), secrets: secrets)
     }
 
     private static func outcome(_ deployment: Deployment) throws -> StepOutcome {

@@ -14,9 +14,8 @@ package struct ProbeStep: Step {
 
     package func plan(_ context: StepContext) async throws -> StepPlan {
         let client = try world.client(context)
-        let lines = client.domains.map {
-            "GET http://\($0):\(client.services.api?.port ?? 80)/ must answer as \(client.id)"
-        }
+        let (scheme, port) = try way(context, client)
+        let lines = client.domains.map { "GET \(scheme.text)://\($0):\(port ?? 80)/ must answer as \(client.id)" }
         return StepPlan(name: context.step, kind: Self.kind, lines: lines.isEmpty ? ["no domains"] : lines)
     }
 
@@ -24,11 +23,11 @@ package struct ProbeStep: Step {
 
     package func apply(_ context: StepContext) async throws -> StepOutcome {
         let client = try world.client(context)
-        guard let domain = client.domains.first, let (address, port) = try await place(context, client, domain) else {
-            return [:]
-        }
+        let (scheme, port) = try way(context, client)
+        guard let domain = client.domains.first, let port else { return [:] }
         let check = HTTPCheck(world.http)
-        let first = try await firstAnswer(context, check, domain, port, address)
+        let address = try await address(context, domain)
+        let first = try await firstAnswer(context, check, scheme, domain, port, address)
         let serving = world.clock.now
         // A second attempt must not move the moment from which the client was served.
         if context.notes["serving"] == nil { try await context.note("serving", .text(JournalDate.text(serving))) }
@@ -36,7 +35,7 @@ package struct ProbeStep: Step {
         var asked: Int64 = 1
         while world.clock.now < end {
             try await world.clock.sleep(for: .milliseconds(500))
-            _ = try await check.run(domain: domain, port: port, address: address, client: client.id)
+            _ = try await check.run(scheme, domain: domain, port: port, address: address, client: client.id)
             asked += 1
         }
         return [
@@ -48,20 +47,17 @@ package struct ProbeStep: Step {
 
     package func undo(_ context: StepContext) async throws {}
 
-    /// In a drill no record leads there: the deployment says where it is.
-    private func place(
-        _ context: StepContext, _ client: Client, _ domain: String
-    ) async throws -> (address: String, port: Int)? {
-        if context.mode == .drill {
-            let deployment = try world.deployment(context)
-            return (deployment.address, deployment.ports.api)
-        }
-        guard let port = client.services.api?.port else { return nil }
-        return (try await address(context, domain), port)
+    /// A stack of containers is asked as everybody asks it: at its edge, by HTTPS. A drill's API has a port of its own.
+    private func way(_ context: StepContext, _ client: Client) throws -> (HTTPCheck.Scheme, Int?) {
+        guard client.services.api != nil else { return (.http, nil) }
+        if try world.targetSite(context).docker != nil { return (.https(caFile: client.certificate?.ca), 443) }
+        return (.http, context.mode == .drill ? try world.deployment(context).ports.api : client.services.api?.port)
     }
 
     /// What a client's browser would be told: asked of the zone's server, not taken from the fleet file.
     private func address(_ context: StepContext, _ domain: String) async throws -> String {
+        // In a drill no record leads there: the deployment says where it is.
+        if context.mode == .drill { return try world.deployment(context).address }
         let record = try await world.requireTraffic(context).records.read(domain)
         guard let address = record.addresses.first else {
             throw StepError(context, .refused, "\(domain) has no address")
@@ -71,12 +67,14 @@ package struct ProbeStep: Step {
 
     /// An API may need a moment with its new data; what it says last is the error.
     private func firstAnswer(
-        _ context: StepContext, _ check: HTTPCheck, _ domain: String, _ port: Int, _ address: String
+        _ context: StepContext, _ check: HTTPCheck, _ scheme: HTTPCheck.Scheme, _ domain: String, _ port: Int,
+        _ address: String
     ) async throws -> HTTPCheck.Outcome {
         while true {
             do {
                 return try await check.run(
-                    domain: domain, port: port, address: address, client: context.client, deadline: .seconds(5))
+                    scheme, domain: domain, port: port, address: address, client: context.client,
+                    deadline: .seconds(5))
             } catch let error as any DRPError {
                 let left = context.deadline.timeIntervalSince(world.clock.now)
                 guard left > 10 else { throw error }

@@ -21,11 +21,16 @@ package struct ServerAdministrator: DatabaseAdministrator {
     }
 
     package func initiateReplicaSet(host: String, port: Int, name: String) async throws {
-        let settings = Self.local(host, port, patience: .seconds(10))
+        try await initiate(
+            Self.local(host, port, patience: .seconds(10)), member: HostPort(host: host, port: port), name: name)
+    }
+
+    /// Initiates the set unless it is, then waits until the server is its primary.
+    func initiate(_ settings: MongoSettings, member: HostPort, name: String) async throws {
         try await OwnThread.run("mongo-initiate") {
             let connection = try MongoConnection(settings, side: .target)
             if try connection.server().setName == nil {
-                try Self.initiate(connection, member: "\(host):\(port)", name: name)
+                try Self.initiate(connection, member: "\(member)", name: name)
             }
         }
         for _ in 0..<150 {
@@ -36,7 +41,7 @@ package struct ServerAdministrator: DatabaseAdministrator {
             try await clock.sleep(for: .milliseconds(200))
         }
         throw MongoError(
-            side: .target, reason: .unreachable, subject: "\(host):\(port)",
+            side: .target, reason: .unreachable, subject: "\(member)",
             detail: "it did not become primary within 30 s")
     }
 
@@ -89,13 +94,13 @@ package struct ServerAdministrator: DatabaseAdministrator {
     }
 
     /// Authentication happens with the first command.
-    private static func loggedIn(_ settings: MongoSettings) throws -> MongoConnection {
+    static func loggedIn(_ settings: MongoSettings) throws -> MongoConnection {
         let connection = try MongoConnection(settings, side: .target)
         try connection.ping()
         return connection
     }
 
-    private static func create(_ user: DatabaseUser, _ connection: MongoConnection) throws {
+    static func create(_ user: DatabaseUser, _ connection: MongoConnection) throws {
         let command = user.password.withText { password in
             BSONWriter.document { command in
                 command.append("createUser", user.name)

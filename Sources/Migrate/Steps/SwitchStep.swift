@@ -29,7 +29,9 @@ package struct SwitchStep: Step {
         var domains: [JSONValue] = []
         for domain in client.domains {
             let record = try await world.requireTraffic(context).records.read(domain)
-            guard record.owner == owner, record.addresses == Self.addresses(site) else { return .notDone }
+            guard record.owner == owner, record.addresses == Self.addresses(site, try world.deployment(context)) else {
+                return .notDone
+            }
             domains.append(
                 try Self.line(domain, before: context.notes["before \(domain)"], after: record, site, asked: 0))
         }
@@ -45,7 +47,7 @@ package struct SwitchStep: Step {
         let site = try world.targetSite(context)
         let deployment = try world.deployment(context)
         let owner = try owner(context, site)
-        let addresses = Self.addresses(site)
+        let addresses = Self.addresses(site, deployment)
         guard context.outcomes["verify"]?.text("summary") != nil else {
             throw StepError(context, .refused, "the target was not compared: traffic is never sent to such a one")
         }
@@ -133,7 +135,10 @@ package struct SwitchStep: Step {
         return OwnerRecord(client: uuid, site: site.name, epoch: Int(epoch))
     }
 
-    private static func addresses(_ site: Site) -> [String] { site.frontends.map(\.address).sorted() }
+    /// A stack of containers has one of the frontends to itself.
+    private static func addresses(_ site: Site, _ deployment: Deployment) -> [String] {
+        site.docker == nil ? site.frontends.map(\.address).sorted() : [deployment.address]
+    }
 
     private static func shown(_ record: TrafficRecord) -> String {
         record.addresses.isEmpty ? "no address" : record.addresses.joined(separator: ", ")

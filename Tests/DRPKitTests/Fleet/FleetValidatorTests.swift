@@ -82,4 +82,52 @@ import Testing
             try folder.problems(FleetText.dull("command: [bin/api, --verbose]", "image: \"a;b\"")).first?
                 .contains("not the name of an image") == true)
     }
+
+    private static let images = "images: {mongo: \"m@sha256:1\", redis: \"r@sha256:1\", edge: \"e@sha256:1\"}"
+    private static let docker = "office: {provider: ovh, frontends: [{address: 10.0.0.5}], docker: {\(images)}}"
+
+    @Test("a site with containers is read, and what is wrong with it is said")
+    func readsDocker() throws {
+        let fleet = try folder.load(FleetText.dull("office: {}", Self.docker))
+        let docker = try #require(fleet.sites.first { $0.name.text == "office" }?.docker)
+        #expect(docker.socket == "/run/docker.sock" && docker.subnets == nil)
+        #expect([docker.mongo, docker.redis, docker.edge] == ["m@sha256:1", "r@sha256:1", "e@sha256:1"])
+        func problem(_ old: String, _ new: String) throws -> String? {
+            try folder.problems(FleetText.dull("office: {}", Self.docker.replacing(old, with: new))).first
+        }
+        #expect(try problem("docker: {", "docker: {socket: /run/x.sock, subnets: 10.9.0.0/16, ") == nil)
+        #expect(try problem("docker: {", "docker: {socket: run/x.sock, ")?.contains("is not an absolute path") == true)
+        for block in ["10.9.0.0", "10.9.0.1/16", "10.9.0.0/28", "10.9.0.0/016", "10.900.0.0/16", "::/16"] {
+            #expect(
+                try problem("docker: {", "docker: {subnets: \"\(block)\", ")?.contains("block of addresses") == true)
+        }
+        #expect(try problem(", edge: \"e@sha256:1\"", "")?.contains("images needs 'edge'") == true)
+        #expect(try problem("m@sha256:1", "m:6")?.contains("warning: this image is not named by digest") == true)
+        #expect(try problem("provider: ovh", "provider: local, folder: x")?.contains("is local and has docker") == true)
+        #expect(try problem("10.0.0.5", "front.example")?.contains("frontends with IPv4 addresses") == true)
+        #expect(try problem("[{address: 10.0.0.5}]", "[]")?.contains("frontends with IPv4 addresses") == true)
+    }
+
+    @Test("a client at a site with containers needs an image, domains and a certificate")
+    func wantsWhatContainersNeed() throws {
+        let text = FleetText.dull("office: {}", Self.docker).replacing("    site: paris", with: "    site: office")
+            .replacing("disk: {site: office", with: "disk: {site: paris").replacing(
+                "traffic:\n  site: office", with: "traffic:\n  site: paris")
+        #expect(try folder.problems(text).filter { $0.contains("needs an api with an image") }.count == 1)
+        #expect(try folder.problems(text).filter { $0.contains("needs a certificate") }.count == 1)
+        let right = text.replacing("command: [bin/api, --verbose]", with: "image: \"a@sha256:1\"").replacing(
+            "domains:", with: "certificate: {chain: acme.pem, key: {file: acme.key}}\n    domains:")
+        #expect(try folder.problems(right).filter { $0.contains("error") } == [])
+        let certificate = try #require(try folder.load(right).client(ClientID(unchecked: "acme"))?.certificate)
+        #expect(
+            certificate.chain == folder.path + "/acme.pem" && certificate.key == .file(path: folder.path + "/acme.key"))
+        #expect(
+            try folder.problems(right.replacing("chain: acme.pem, ", with: "")).contains {
+                $0.contains("needs 'chain'")
+            })
+        #expect(
+            try folder.problems(right.replacing("[acme.clients.test]", with: "[]")).contains {
+                $0.contains("needs domains")
+            })
+    }
 }

@@ -1,0 +1,37 @@
+internal import Backup
+package import DRPKit
+
+extension ServerAdministrator: RemoteDatabaseAdministrator {
+    package func initiateReplicaSet(uri: Secret, member: HostPort, name: String) async throws {
+        try await initiate(Self.settings(uri), member: member, name: name)
+    }
+
+    package func createUsers(uri: Secret, users: [DatabaseUser]) async throws {
+        let settings = Self.settings(uri)
+        try await OwnThread.run("mongo-users") {
+            let connection = try Self.loggedIn(settings)
+            for user in users {
+                do {
+                    try Self.create(user, connection)
+                } catch let error as MongoError where error.reason == .server(code: 51003) {
+                    try Self.update(user, connection)  // it exists: an earlier call came this far
+                }
+            }
+        }
+    }
+
+    private static func update(_ user: DatabaseUser, _ connection: MongoConnection) throws {
+        let command = user.password.withText { password in
+            BSONWriter.document { command in
+                command.append("updateUser", user.name)
+                command.append("pwd", password)
+            }
+        }
+        _ = try connection.run(command, on: "admin")
+    }
+
+    private static func settings(_ uri: Secret) -> MongoSettings {
+        MongoSettings(
+            uri: uri, connectTimeout: .seconds(10), selectionTimeout: .seconds(10), commandTimeout: .seconds(30))
+    }
+}
