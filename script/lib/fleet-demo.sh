@@ -2,15 +2,28 @@
 # shellcheck shell=bash
 #
 # write_fleet FOLDER: writes FOLDER/fleet.yaml for two sites on this machine (each a folder and a loopback address),
-# two clients at the first one, a store in a folder of a third site, and DNS by BIND. It reads
+# clients at the first one in the order of their priority, a store in a folder of a third site, and DNS by BIND. It reads
+#   CLIENTS PORTS   arrays: names, and the ports of their APIs
 #   RECIPIENTS      two recipients, drp1…, separated by a space
 #   DNS_ADDRESS DNS_ZONE DNS_TSIG_FILE    of script/services/bind env
-#   ACME_MONGO ACME_REDIS BIRCH_MONGO BIRCH_REDIS    files with the URIs of the running services
-#   ACME_PORT BIRCH_PORT    of their APIs
 #   PYTHON PROGRAMS ROOT    of common.sh
 write_fleet() {
-    local folder=$1 recipients
+    local folder=$1 recipients clients='' number name
     recipients=${RECIPIENTS// /, }
+    for number in "${!CLIENTS[@]}"; do
+        name=${CLIENTS[number]}
+        clients+="  - id: $name
+    environment: staging
+    site: north
+    priority: $((number + 1))
+    services:
+      api: {command: [$PYTHON, $ROOT/script/demo-api.py], port: ${PORTS[number]}}
+      mongo: {uri: {file: $folder/north-$name-mongo/uri.admin}}
+      redis: {uri: {file: $folder/north-$name-redis/uri.admin}, role: store}
+    domains: [$name.$DNS_ZONE]
+    contacts: [ops@$name.example]
+"
+    done
     mkdir -p "$folder"/{state,store,sites/north,sites/south}
     cat >"$folder/fleet.yaml" <<YAML
 fleet: demo
@@ -43,27 +56,7 @@ environments:
   staging: {policy: nightly, objectives: {rpo: 24h, rto: 30m, availability: 99.9}}
 
 clients:
-  - id: acme
-    environment: staging
-    site: north
-    priority: 1
-    services:
-      api: {command: [$PYTHON, $ROOT/script/demo-api.py], port: $ACME_PORT}
-      mongo: {uri: {file: $ACME_MONGO}}
-      redis: {uri: {file: $ACME_REDIS}, role: store}
-    domains: [acme.$DNS_ZONE]
-    contacts: [ops@acme.example]
-  - id: birch
-    environment: staging
-    site: north
-    priority: 2
-    services:
-      api: {command: [$PYTHON, $ROOT/script/demo-api.py], port: $BIRCH_PORT}
-      mongo: {uri: {file: $BIRCH_MONGO}}
-      redis: {uri: {file: $BIRCH_REDIS}, role: store}
-    domains: [birch.$DNS_ZONE]
-    contacts: [ops@birch.example]
-
+$clients
 traffic:
   site: office
   ttl: 5s
