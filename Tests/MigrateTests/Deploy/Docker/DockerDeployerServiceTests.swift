@@ -361,8 +361,10 @@ struct DockerDeployerServiceTests {
     @Test("a deployment that breaks after any request is finished by the next one, beside another client's")
     func breaksAnywhere() async throws {
         try await withWorld { world in
-            async let odd = breaks(world, "acme", from: 1)
-            async let even = breaks(world, "birch", from: 2)
+            let acme = try await world.spec("acme", owner: Self.owner)
+            let birch = try await world.spec("birch", owner: Self.owner)
+            async let odd = breaks(world, acme, from: 1)
+            async let even = breaks(world, birch, from: 2)
             let last = try await max(odd, even)
             #expect(last > 20)
         }
@@ -370,8 +372,8 @@ struct DockerDeployerServiceTests {
 
     /// Breaks a deployment after every second request and deploys again, until nothing breaks any more.
     /// - Returns: The number of the request that was never sent.
-    private func breaks(_ world: DockerWorld, _ client: String, from first: Int) async throws -> Int {
-        let spec = try await world.spec(client, owner: Self.owner)
+    private func breaks(_ world: DockerWorld, _ spec: DeploymentSpec, from first: Int) async throws -> Int {
+        let client = spec.client.text
         let deployer = world.deployer()
         for breaksAt in stride(from: first, to: 100, by: 2) {
             var broke = false
