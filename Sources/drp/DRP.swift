@@ -28,7 +28,11 @@ struct DRP: AsyncParsableCommand {
             RunsCommands.self, Serve.self, StoreCommands.self,
         ])
 
-    static func main() async { leave(await status()) }
+    static func main() async {
+        let status = await status()
+        await Composition.close()
+        leave(status)
+    }
 
     /// Runs the command.
     private static func status() async -> Int32 {

@@ -22,6 +22,8 @@ package struct StepWorld: Sendable {
     package var journal: Journal
     package var clock: any WallClock
     package var resolver: SecretResolver
+    /// How databases are reached.
+    package var reach: SiteReach
     /// Opens backups; nil in commands that only look.
     package var identity: RecoveryIdentity?
     package var store: StoreOpener
@@ -33,8 +35,8 @@ package struct StepWorld: Sendable {
     package var progress: @Sendable (ServiceProgress) -> Void
 
     package init(
-        fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver, identity: RecoveryIdentity?,
-        store: @escaping StoreOpener,
+        fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver,
+        reach: SiteReach = .direct, identity: RecoveryIdentity?, store: @escaping StoreOpener,
         deployer: @escaping @Sendable (Site) throws -> any Deployer, traffic: Traffic?, http: any HTTPClient,
         logger: Logger, progress: @escaping @Sendable (ServiceProgress) -> Void
     ) {
@@ -42,6 +44,7 @@ package struct StepWorld: Sendable {
         self.journal = journal
         self.clock = clock
         self.resolver = resolver
+        self.reach = reach
         self.identity = identity
         self.store = store
         self.deployer = deployer
@@ -143,7 +146,8 @@ extension StepWorld {
         let services = Services(
             api: nil, mongo: Services.Mongo(uri: .file(path: deployment.secretFiles.mongoForDRP), ca: nil),
             redis: Services.Redis(uri: .file(path: deployment.secretFiles.redisForDRP), ca: nil, role: .store))
-        return try await ClientDatabases(services, side: .target, resolver: resolver)
+        return try await ClientDatabases(
+            services, side: .target, resolver: resolver, way: reach.way(into: deployment.site))
     }
 
     func requireTraffic(_ context: StepContext) throws -> Traffic {
