@@ -17,21 +17,21 @@ package final class SSHService: Sendable {
     package let folder: TemporaryFolder
     /// What drp takes for `$XDG_RUNTIME_DIR`.
     package let memory: String
-    private static let script = (0..<3).reduce(URL(fileURLWithPath: #filePath)) { url, _ in
+    private static let scripts = (0..<3).reduce(URL(fileURLWithPath: #filePath)) { url, _ in
         url.deletingLastPathComponent()
-    }.appending(path: "script/services/ssh").path
+    }.appending(path: "script/services").path
 
     package init() throws {
         folder = try TemporaryFolder()
         memory = "/dev/shm/t" + UUID().uuidString.prefix(8)
         try FileManager.default.createDirectory(
             atPath: memory, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
-        try Self.run([Self.script, "start", state])
+        try Self.run(["\(Self.scripts)/ssh", "start", state])
     }
 
     deinit {
         // What does not end here ends with the run of the tests.
-        try? Self.run([Self.script, "stop", state])
+        try? Self.run(["\(Self.scripts)/ssh", "stop", state])
         try? FileManager.default.removeItem(atPath: memory)
     }
 
@@ -44,8 +44,8 @@ package final class SSHService: Sendable {
         (try? FileManager.default.contentsOfDirectory(atPath: "\(memory)/drp-\(getuid())")) ?? []
     }
 
-    package func restart() throws { try Self.run([Self.script, "restart", state]) }
-    package func stop() throws { try Self.run([Self.script, "stop", state]) }
+    package func restart() throws { try Self.run(["\(Self.scripts)/ssh", "restart", state]) }
+    package func stop() throws { try Self.run(["\(Self.scripts)/ssh", "stop", state]) }
 
     /// Puts text in place of other text in a configuration; `restart` follows.
     package func edit(_ file: String, _ old: String, _ new: String) throws {
@@ -61,6 +61,27 @@ package final class SSHService: Sendable {
 
     package func write(_ file: String, _ text: String) throws {
         try text.write(toFile: "\(state)/\(file)", atomically: false, encoding: .utf8)
+    }
+
+    package static let hasOpenBao =
+        ProcessInfo.processInfo.environment["DRP_TEST_PROGRAMS"].map {
+            FileManager.default.isExecutableFile(atPath: $0 + "/bao")
+        } ?? false
+
+    /// Starts a second authority, which bastion and target trust from then on.
+    /// - Returns: its certificate command, which takes the file of the public key.
+    package func startOpenBao() throws -> String {
+        try Self.run(["\(Self.scripts)/openbao", "start", folder.path("bao"), "--ttl", "60s"])
+        let both =
+            try String(contentsOfFile: "\(state)/users.pub", encoding: .utf8)
+            + String(contentsOfFile: folder.path("bao/ca.pub"), encoding: .utf8)
+        try write("users.pub", both)
+        return folder.path("bao/sign")
+    }
+
+    package func stopOpenBao() {
+        // What does not end here ends with the run of the tests.
+        try? Self.run(["\(Self.scripts)/openbao", "stop", folder.path("bao")])
     }
 
     /// The way in, as a fleet file would give it.
@@ -111,13 +132,15 @@ package final class SSHService: Sendable {
         process.arguments = Array(command.dropFirst())
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = FileHandle.nullDevice
-        let errors = Pipe()
-        process.standardError = errors
+        // No pipe: another test's daemon that starts meanwhile would inherit its end, and it would never be at its end.
+        let errors = FileManager.default.temporaryDirectory.appending(path: "ssh-\(UUID().uuidString).err")
+        _ = FileManager.default.createFile(atPath: errors.path, contents: nil)
+        defer { try? FileManager.default.removeItem(at: errors) }
+        process.standardError = try FileHandle(forWritingTo: errors)
         try process.run()
-        // Daemons that it starts write elsewhere: the pipe ends with the script.
-        let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
+            let text = String(decoding: FileManager.default.contents(atPath: errors.path) ?? Data(), as: UTF8.self)
             throw Failure(description: "\(command.joined(separator: " ")): \(text)")
         }
     }

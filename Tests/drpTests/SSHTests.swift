@@ -74,7 +74,8 @@ struct SSHTests {
             // What check runs at the host stands still there, and says so.
             try service.write("bashrc", "echo started >'\(pipe)'; sleep 1000\n")
             let drp = try world.start(["check"], environment: memory)
-            #expect(try String(contentsOfFile: pipe, encoding: .utf8) == "started\n")
+            let said = try await world.shell(["/usr/bin/timeout", "60", "/bin/cat", pipe])
+            #expect(said.stdout == "started\n")
             let running = SSHService.processes(with: service.memory)
             #expect(running.contains { $0.arguments[0] == "ssh" } && service.left.count == 1)
             drp.signal(SIGKILL)

@@ -115,6 +115,7 @@ package actor SSHHost {
         if let forward = forwards[target], forward.master === master {
             try await forward.task.value
             if FileManager.default.fileExists(atPath: path) { return path }
+            try await cancel(argument, path, master)
         }
         let task = Task { try await makeForward(target, argument, path, master) }
         forwards[target] = Forward(master: master, task: task)
@@ -137,7 +138,8 @@ package actor SSHHost {
                 master, ["-O", "forward", "-L", "\(path):\(argument)", SSHConfiguration.goal])
             guard result.status == .exited(0) else { throw error(.lost(Printable.line(result.errorText))) }
             do { try await probe(target, path, master) } catch {
-                unlink(path)
+                // Or ssh would believe next time that it is still there.
+                try await cancel(argument, path, master)
                 throw error
             }
             try means.audit.write(line)
@@ -146,6 +148,11 @@ package actor SSHHost {
             try means.audit.write(line)
             throw error
         }
+    }
+
+    private func cancel(_ argument: String, _ path: String, _ master: SSHMaster) async throws {
+        _ = try await through(master, ["-O", "cancel", "-L", "\(path):\(argument)", SSHConfiguration.goal])
+        unlink(path)
     }
 
     /// ssh opens the way only when somebody connects; so that the first user gets a clear answer, drp does.

@@ -19,7 +19,7 @@ struct SSHForwardServiceTests {
         return result.outputText
     }
 
-    /// A server at the host that answers each line with the same, at a TCP address or a socket; ends with the pipe.
+    /// A server at the host that answers with what it got, at a TCP address and at a socket.
     private func withEcho<Result>(_ body: (SSHTarget, SSHTarget) async throws -> Result) async throws -> Result {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
@@ -47,7 +47,7 @@ struct SSHForwardServiceTests {
         process.standardOutput = output
         try process.run()
         defer {
-            try? input.fileHandleForWriting.close()
+            process.terminate()
             process.waitUntilExit()
         }
         let port = try #require(
@@ -114,6 +114,21 @@ struct SSHForwardServiceTests {
         #expect(tcp.reason == .forwardRefused("127.0.0.1:1") && tcp.code == .siteDenied, "\(tcp)")
         let unix = try await refusal(.unix("/no/such.sock"))
         #expect(unix.reason == .forwardRefused("/no/such.sock"), "\(unix)")
+    }
+
+    @Test("a service that was down is reached once it is up, and a socket that somebody deleted is made again")
+    func comesUp() async throws {
+        try await service.withHost { _, host in
+            let target = SSHTarget.unix(service.folder.path("echo.sock"))
+            await #expect(throws: SSHError.self) { _ = try await host.forward(to: target) }
+            try await withEcho { _, _ in
+                let path = try await host.forward(to: target)
+                let first = try await ask(path, "up")
+                unlink(path)
+                let second = try await ask(try await host.forward(to: target), "again")
+                #expect(first == "echo up" && second == "echo again")
+            }
+        }
     }
 
     @Test("many tasks that want the same address get one forward")

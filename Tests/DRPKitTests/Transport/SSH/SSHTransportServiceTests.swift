@@ -120,6 +120,24 @@ struct SSHTransportServiceTests {
     }
 
     @Test(
+        "OpenBao's SSH authority hands out certificates by its own command",
+        .enabled(if: SSHService.hasOpenBao, "DRP_TEST_PROGRAMS has no bao"))
+    func openBao() async throws {
+        let sign = try service.startOpenBao()
+        defer { service.stopOpenBao() }
+        var site = try service.site()
+        site.certificate = [sign, Site.Bastion.publicKey]
+        try await service.withHost(site) { transport, host in
+            let answer = try await text(host, "echo", "in")
+            #expect(answer == "in\n")
+            let certificate = try await transport.certificate(SSHService.siteName)
+            let ends = try #require(certificate.ends)
+            #expect(certificate.principals == [site.principal] && ends.timeIntervalSinceNow <= 60)
+            #expect(try service.signed == 0, "the service's own authority was not asked")
+        }
+    }
+
+    @Test(
         "a certificate that cannot be right is refused before it is used, with its cause",
         arguments: [
             (["--valid", "-1h:-30m"], ErrorCode.certificateUnusable, "ended at"),
