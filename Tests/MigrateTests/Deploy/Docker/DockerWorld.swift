@@ -248,7 +248,7 @@ struct DockerWorld: Sendable {
 }
 
 /// The relay of `script/services/docker`, in place of forwards by SSH.
-struct RelayReach: SiteReach {
+struct RelayReach: StackReach {
     let control: String
 
     func way(to place: HostPort) async throws -> HostPort {
