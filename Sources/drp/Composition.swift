@@ -3,6 +3,7 @@ internal import DRPKit
 internal import Foundation
 internal import Logging
 internal import Migrate
+internal import Synchronization
 
 /// The one place that names every implementation: what a command works with, made from the fleet file.
 struct Composition: Sendable {
@@ -14,6 +15,8 @@ struct Composition: Sendable {
     let journal: Journal
     let clock: any WallClock
     let resolver: SecretResolver
+    /// Closed by `DRP.main`, with all others.
+    let ssh: SSHTransport
     let identity: RecoveryIdentity?
     let logger: Logger
     let progress: @Sendable (ServiceProgress) -> Void
@@ -32,12 +35,26 @@ struct Composition: Sendable {
         logger.logLevel = isVerbose ? .debug : .notice
         // The identity first: a wrong one must not leave a state folder behind.
         let identity = try identityFile.map { path throws(IdentityError) in try RecoveryIdentity.read(path) }
+        let ssh = SSHTransport(
+            sites: fleet.sites.compactMap(SSHSite.init), audit: SSHAudit(state: fleet.state, clock: clock), clock: clock
+        )
+        transports.withLock { $0.append(ssh) }
         return Composition(
             fleetFile: path, fleet: fleet, warnings: problems,
             journal: try await Journal.open(folder: fleet.state, clock: clock), clock: clock,
-            resolver: SecretResolver(), identity: identity, logger: logger, progress: progress,
+            resolver: SecretResolver(), ssh: ssh, identity: identity, logger: logger, progress: progress,
             repositoryAt: repositoryAt)
     }
+
+    private static let transports = Mutex<[SSHTransport]>([])
+
+    /// Ends the connections of all compositions of this process, and deletes their keys.
+    static func close() async {
+        for transport in transports.withLock({ $0 }) { await transport.close() }
+    }
+
+    /// How databases inside the sites are reached.
+    var reach: SiteReach { ssh.reach }
 
     /// - Throws: `fleetMissing` if there is none.
     static func fleetFile(_ given: String?) throws -> String {
@@ -59,7 +76,7 @@ struct Composition: Sendable {
     private static let stores = OpenStores(clock: SystemClock(), resolver: SecretResolver())
 
     var backupJob: BackupJob {
-        BackupJob(fleet: fleet, journal: journal, clock: clock, resolver: resolver, open: Self.openStore)
+        BackupJob(fleet: fleet, journal: journal, clock: clock, resolver: resolver, reach: reach, open: Self.openStore)
     }
 
     var watch: StoreWatch { StoreWatch(journal: journal, clock: clock) }
@@ -77,7 +94,8 @@ struct Composition: Sendable {
 
     func stepWorld() async throws -> StepWorld {
         StepWorld(
-            fleet: fleet, journal: journal, clock: clock, resolver: resolver, identity: identity, store: Self.openStore,
+            fleet: fleet, journal: journal, clock: clock, resolver: resolver, reach: reach, identity: identity,
+            store: Self.openStore,
             capture: { [backupJob, progress] in
                 try await backupJob.run($0, holding: $1, progress: progress)
             }, runner: CommandRunner(),

@@ -25,11 +25,15 @@ struct DRP: AsyncParsableCommand {
             AlarmCommands.self, BackupCommands.self, BootstrapCommand.self, CatalogCommands.self, Check.self,
             ConfigCommands.self, DrillCommands.self, EraseCommands.self, EventsCommands.self,
             FailoverCommands.self, HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self,
-            RestoreCommands.self,
-            RunsCommands.self, Serve.self, StoreCommands.self,
+            ReportCommands.self,
+            RestoreCommands.self, RunbookCommands.self, RunsCommands.self, Serve.self, StoreCommands.self,
         ])
 
-    static func main() async { leave(await status()) }
+    static func main() async {
+        let status = await status()
+        await Composition.close()
+        leave(status)
+    }
 
     /// Runs the command.
     private static func status() async -> Int32 {

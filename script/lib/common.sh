@@ -86,7 +86,7 @@ end_run() {
 # end_services FOLDER: stops every service whose state lies in the folder.
 end_services() {
     local kind
-    for kind in "$1"/*/kind "$1"/*/*/kind; do
+    for kind in "$1"/*/kind "$1"/*/*/kind "$1"/*/*/*/kind; do
         [ -e "$kind" ] || continue
         "$ROOT/script/services/$(cat "$kind")" stop "$(dirname "$kind")" >/dev/null 2>&1 &
     done

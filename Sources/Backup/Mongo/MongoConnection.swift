@@ -24,6 +24,8 @@ package final class MongoConnection {
     private let command: OpaquePointer
     private let reply: OpaquePointer
     private var serverID: UInt32 = 0
+    /// Whether a socket of ours stands for the server, whose own name is then kept for messages.
+    private let isForwarded: Bool
 
     /// libmongoc's own set-up, once a process.
     private static let library: Void = drp_mongoc_start()
@@ -38,7 +40,8 @@ package final class MongoConnection {
         self.side = side
         let uri = try Self.parse(settings, side: side, patience: patience ?? settings.commandTimeout)
         defer { mongoc_uri_destroy(uri) }
-        host = Self.hosts(of: uri)
+        isForwarded = settings.socket != nil
+        host = isForwarded ? "\(try settings.onlyServer(side))" : Self.hosts(of: uri)
         guard let client = mongoc_client_new_from_uri(uri), let command = drp_bson_new(), let reply = drp_bson_new(),
             let readPreference = mongoc_read_prefs_new(
                 Self.isPrimary(preference) ? MONGOC_READ_PRIMARY : MONGOC_READ_SECONDARY_PREFERRED)
@@ -113,7 +116,7 @@ package final class MongoConnection {
             let chosen = mongoc_client_select_server(client, isPrimary, isPrimary ? nil : readPreference, &error)
         else { throw MongoError(error, side: side, subject: host, doing: "looking for a server") }
         defer { mongoc_server_description_destroy(chosen) }
-        guard case .member(let wanted) = preference else { return use(chosen) }
+        guard case .member(let wanted) = preference, !isForwarded else { return use(chosen) }
         var count = 0
         guard let all = mongoc_client_get_server_descriptions(client, &count) else { return use(chosen) }
         defer { mongoc_server_descriptions_destroy_all(all, count) }
@@ -126,7 +129,7 @@ package final class MongoConnection {
 
     private func use(_ description: OpaquePointer) {
         serverID = mongoc_server_description_id(description)
-        host = Self.host(of: description)
+        if !isForwarded { host = Self.host(of: description) }
     }
 
     private static func isPrimary(_ preference: Preference) -> Bool {
@@ -144,7 +147,12 @@ package final class MongoConnection {
         _ settings: MongoSettings, side: MongoError.Side, patience: Duration
     ) throws(MongoError) -> OpaquePointer {
         // libmongoc's own message would quote parts of the URI, perhaps the password.
-        guard let uri = settings.uri.withText({ isClear($0) ? mongoc_uri_new_with_error($0, nil) : nil }) else {
+        let parsed = settings.uri.withText { text -> OpaquePointer? in
+            guard isClear(text) else { return nil }
+            guard let socket = settings.socket else { return mongoc_uri_new_with_error(text, nil) }
+            return MongoURI(text).flatMap { mongoc_uri_new_with_error($0.through(socket), nil) }
+        }
+        guard let uri = parsed else {
             throw MongoError(
                 side: side, reason: .badURI, subject: "server",
                 detail: "it must look like mongodb://user:password@host:port/?replicaSet=name, "
@@ -159,6 +167,10 @@ package final class MongoConnection {
             }
             mongoc_uri_set_option_as_bool(uri, "tls", true)
             mongoc_uri_set_option_as_utf8(uri, "tlscafile", caFile)
+        }
+        // The name of a socket stands in no certificate; which machine it leads to, its host key has proven.
+        if settings.socket != nil, mongoc_uri_get_tls(uri) {
+            mongoc_uri_set_option_as_bool(uri, "tlsallowinvalidhostnames", true)
         }
         mongoc_uri_set_option_as_int32(uri, "connecttimeoutms", milliseconds(settings.connectTimeout))
         mongoc_uri_set_option_as_int32(uri, "serverselectiontimeoutms", milliseconds(settings.selectionTimeout))

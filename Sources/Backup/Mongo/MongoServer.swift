@@ -76,6 +76,8 @@ extension MongoConnection {
     package static func forCapture(_ settings: MongoSettings) throws -> MongoConnection {
         let any = try MongoConnection(settings, side: .source, preference: .secondaryPreferred)
         _ = try any.member()
+        // Through a socket there is this one alone.
+        if settings.socket != nil { return any }
         for host in try any.secondaries() {
             if host == any.host { return any }
             do {

@@ -29,17 +29,21 @@ package struct BackupJob: Sendable {
     private let clock: any WallClock
     private let resolver: SecretResolver
     private let open: StoreOpener
+    private let reach: SiteReach
 
-    /// - Parameter open: makes the store that the settings describe.
+    /// - Parameters:
+    ///   - open: makes the store that the settings describe.
+    ///   - reach: how the clients' databases are reached.
     package init(
         fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver,
-        open: @escaping StoreOpener
+        reach: SiteReach = .direct, open: @escaping StoreOpener
     ) {
         self.fleet = fleet
         self.journal = journal
         self.clock = clock
         self.resolver = resolver
         self.open = open
+        self.reach = reach
     }
 
     /// - Returns: one result a store; at least one of them is a backup.
@@ -98,7 +102,8 @@ package struct BackupJob: Sendable {
         }
         let backup: Committed
         do {
-            let databases = try await ClientDatabases(place.services, side: .source, resolver: resolver)
+            let databases = try await ClientDatabases(
+                place.services, side: .source, resolver: resolver, way: reach.way(into: place.site, host: place.host))
             try targets.requireNotErased(fleet.stores(of: client).map(\.name))
             try targets.requireOne()
             let known = try await journal.newestBackup(client: client.id, repository: keys.client)

@@ -52,12 +52,11 @@ package final class RedisConnection {
         self.inbox = inbox
         self.cancellation = cancellation
         let context = settings.isTLS ? try Self.tlsContext(settings) : nil
-        let host = settings.host
-        let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let (host, isForwarded) = (settings.host, settings.socket != nil)
+        var bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connectTimeout(.seconds(10))
             .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 256 << 10))
             .channelOption(.maxMessagesPerRead, value: 4)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     if let context {
@@ -66,8 +65,14 @@ package final class RedisConnection {
                     try channel.pipeline.syncOperations.addHandler(RedisInboxHandler(inbox))
                 }
             }
+        if !isForwarded { bootstrap = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1) }
         do {
-            channel = try bootstrap.connect(host: host, port: settings.port).wait()
+            channel =
+                if let socket = settings.socket {
+                    try bootstrap.connect(unixDomainSocketPath: socket).wait()
+                } else {
+                    try bootstrap.connect(host: host, port: settings.port).wait()
+                }
         } catch {
             throw RedisError(.unreachable, settings.side, settings.server, Self.reason(error))
         }
@@ -149,6 +154,8 @@ package final class RedisConnection {
     private static func tlsContext(_ settings: RedisSettings) throws -> NIOSSLContext {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.minimumTLSVersion = .tlsv12
+        let isAddress = (try? SocketAddress(ipAddress: settings.host, port: 0)) != nil  // a name is not an error here
+        if settings.socket != nil, isAddress { configuration.certificateVerification = .noHostnameVerification }
         do {
             if let file = settings.caFile {
                 configuration.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(file))
@@ -161,7 +168,10 @@ package final class RedisConnection {
     }
 
     /// The name in the certificate must be `host`; for an address, the address (an address is no server name, RFC 6066).
-    private static func tlsHandler(_ context: NIOSSLContext, _ host: String) throws -> NIOSSLClientHandler {
+    /// Through a socket there is no address to compare: which machine it leads to, its host key has proven.
+    private static func tlsHandler(
+        _ context: NIOSSLContext, _ host: String
+    ) throws -> NIOSSLClientHandler {
         let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil  // a name is not an error here
         return try NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : host)
     }

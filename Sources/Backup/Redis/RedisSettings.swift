@@ -5,6 +5,8 @@ package struct RedisSettings: Sendable {
     package var side: RedisSide
     package var host: String
     package var port: Int
+    /// A unix socket here that leads to the server.
+    package var socket: String?
     package var user: String?
     package var password: Secret?
     package var isTLS: Bool

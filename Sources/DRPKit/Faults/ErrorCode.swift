@@ -36,6 +36,10 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
     case waitsForApproval = "E4101"
     case journalUnusable = "E5001"
     case evidenceBroken = "E5101"
+    case siteUnreachable = "E6001"
+    case siteUntrusted = "E6002"
+    case siteDenied = "E6003"
+    case certificateUnusable = "E6004"
     case deadlineExceeded = "E7501"
     case busy = "E7502"
 
@@ -43,7 +47,7 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
     package var exitStatus: Int32 {
         switch self {
         case .failed, .held, .clocksDiffer, .clientErased, .alarmed, .journalUnusable, .evidenceBroken,
-            .deadlineExceeded:
+            .siteUnreachable, .siteUntrusted, .siteDenied, .certificateUnusable, .deadlineExceeded:
             1
         case .usage, .fleetInvalid, .fleetMissing, .secretUnavailable, .runbookInvalid, .identityInvalid,
             .confirmationMissing:
@@ -103,6 +107,10 @@ package enum ErrorCode: String, CaseIterable, Sendable, Codable {
         case .journalUnusable: "Check the state folder's disk and permissions."
         case .evidenceBroken:
             "Keep a copy of the journal, find out who wrote to it, and compare it with its older copies."
+        case .siteUnreachable: "Check the site's bastion and hosts with `drp check`, then run the command again."
+        case .siteUntrusted: "Do not go on before you know why the host key is not the one that was certified."
+        case .siteDenied: "Look into the log of the sshd that refused."
+        case .certificateUnusable: "Run the site's certificate command by hand and look at what it prints."
         case .deadlineExceeded: "Check that the other side answers, then run the command again."
         case .busy: "Try again later."
         }

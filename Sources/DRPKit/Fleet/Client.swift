@@ -25,6 +25,8 @@ package struct Client: Sendable, Hashable {
     package var id: ClientID
     package var environment: EnvironmentName
     package var site: SiteName
+    /// Which host of the site its services are on; nil at sites where that is no question.
+    package var host: String?
     /// The lower, the earlier in a failover.
     package var priority: Int
     /// Instead of the environment's.

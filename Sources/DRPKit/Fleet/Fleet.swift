@@ -61,8 +61,7 @@ extension Fleet {
     package func inactiveParts() -> [String] {
         var parts: [String] = []
         for site in sites {
-            if site.bastion != nil { parts.append("sites.\(site.name).bastion") }
-            if !site.hosts.isEmpty { parts.append("sites.\(site.name).hosts") }
+            if site.bastion == nil, !site.hosts.isEmpty { parts.append("sites.\(site.name).hosts") }
             if site.isReserve { parts.append("sites.\(site.name).reserve") }
             if site.frontends.contains(where: { $0.runtime != nil }) {
                 parts.append("sites.\(site.name).frontends.runtime")

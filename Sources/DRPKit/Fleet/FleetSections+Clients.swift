@@ -19,6 +19,7 @@ extension FleetSections {
         }
         let environment: EnvironmentName? = fields.reference(fields.required("environment"), to: .environment)
         let site: SiteName? = fields.reference(fields.required("site"), to: .site)
+        let host = fields.value(fields.optional("host"), "a host") { NetworkText.isDomain($0) ? $0 : nil }
         let priority = fields.integer(fields.optional("priority"), 0...1_000_000) ?? Self.defaultPriority
         let policy: PolicyName? = fields.reference(fields.optional("policy"), to: .policy)
         let objectives = fields.optional("objectives").flatMap { self.objectives($0, in: fields) } ?? Objectives()
@@ -33,7 +34,8 @@ extension FleetSections {
         fields.finish()
         guard let id, let environment, let site, let services else { return nil }
         return Client(
-            id: id, environment: environment, site: site, priority: priority, policy: policy, objectives: objectives,
+            id: id, environment: environment, site: site, host: host, priority: priority, policy: policy,
+            objectives: objectives,
             needs: needs, services: services, domains: domains, contacts: contacts, hours: hours,
             certificate: certificate)
     }

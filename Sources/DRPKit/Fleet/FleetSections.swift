@@ -112,13 +112,7 @@ struct FleetSections {
             }
             inner.finish()
         }
-        var bastion: Site.Bastion?
-        if let node = fields.optional("bastion"), var inner = FieldReader(node, "a bastion", fields.source, notes) {
-            let address = inner.value(inner.required("address"), "a host") { NetworkText.isHost($0) ? $0 : nil }
-            let certificate = inner.secret(inner.optional("certificate"))
-            inner.finish()
-            bastion = address.map { Site.Bastion(address: $0, certificate: certificate) }
-        }
+        let bastion = fields.optional("bastion").flatMap { self.bastion($0, in: fields) }
         let hosts = fields.list(fields.optional("hosts"), "hosts") ?? []
         let frontends = fields.list(fields.optional("frontends"), "frontends") ?? []
         let isReserve = fields.boolean(fields.optional("reserve")) ?? false
@@ -133,7 +127,7 @@ struct FleetSections {
         }
         return Site(
             name: name, provider: provider, isReserve: isReserve, bastion: bastion,
-            hosts: hosts.compactMap { host($0, in: fields) },
+            hosts: self.hosts(hosts, in: fields),
             frontends: frontends.compactMap { frontend($0, in: fields) }, folder: folder, programs: programs,
             docker: docker)
     }
@@ -176,16 +170,6 @@ struct FleetSections {
                 (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0)
                     || Array("./:@_-".utf8).contains($0)
             }
-    }
-
-    private func host(_ node: YAMLNode, in outer: FieldReader) -> Site.Host? {
-        guard var fields = FieldReader(node, "a host", outer.source, notes) else { return nil }
-        defer { fields.finish() }
-        let name = fields.value(fields.required("name"), "a host") { NetworkText.isDomain($0) ? $0 : nil }
-        let address = fields.value(fields.required("address"), "a host") { NetworkText.isHost($0) ? $0 : nil }
-        let (memory, disk) = (fields.size(fields.optional("memory")), fields.size(fields.optional("disk")))
-        guard let name, let address else { return nil }
-        return Site.Host(name: name, address: address, memory: memory, disk: disk)
     }
 
     private func frontend(_ node: YAMLNode, in outer: FieldReader) -> Site.Frontend? {

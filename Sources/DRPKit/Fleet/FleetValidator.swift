@@ -19,6 +19,7 @@ struct FleetValidator {
                 check(fleet.objectives(of: client), at: notes.place(of: "client \(client.id)"))
             }
             checkServices(client)
+            checkHost(client)
             checkRecovery(client)
             checkDomains(client)
         }
@@ -76,6 +77,15 @@ struct FleetValidator {
         notes.add(
             place, "the api of '\(client.id)' is a command, but its site '\(site.name)' is not local",
             advice: "write 'image', or 'provider: local' at the site")
+    }
+
+    private func checkHost(_ client: Client) {
+        guard let site = fleet.site(client.site), let host = client.host,
+            !site.hosts.contains(where: { $0.name == host })
+        else { return }
+        notes.add(
+            notes.place(of: "client \(client.id)"), "the site '\(site.name)' of '\(client.id)' has no host '\(host)'",
+            advice: site.hosts.isEmpty ? "" : "its hosts are \(site.hosts.map(\.name).joined(separator: ", "))")
     }
 
     /// Everything that a recovery depends on must survive the loss of the client's site.

@@ -1,14 +1,30 @@
 /// A datacenter of one provider, or a folder of this machine (`provider: local`).
 package struct Site: Sendable, Hashable {
+    /// The only way to the hosts: by SSH, with certificates of minutes.
     package struct Bastion: Sendable, Hashable {
+        /// What stands in the certificate command for the path of the public key's file.
+        package static let publicKey = "{public-key}"
+        static let defaultUser = "drp"
+        static let defaultPort = 22
+
         package var address: String
-        /// The program that hands out a certificate of minutes.
-        package var certificate: SecretSource?
+        package var port: Int
+        package var user: String
+        /// Public keys of who certifies the host keys of bastion and hosts, as `ssh-ed25519 AAAA…`.
+        package var authorities: [String]
+        /// Whom the certificate must be for; nil for the user.
+        package var principal: String?
+        /// The program that prints a certificate of minutes, with its arguments; one holds `publicKey`.
+        package var certificate: [String]
     }
 
     package struct Host: Sendable, Hashable {
         package var name: String
         package var address: String
+        /// Of its sshd.
+        package var port: Int
+        /// nil for the bastion's.
+        package var user: String?
         package var memory: ByteCount?
         package var disk: ByteCount?
     }
@@ -121,6 +137,18 @@ package enum NetworkText {
                 }
         }
         return isDomain(text.lowercased())
+    }
+
+    /// A name of an account: a letter or `_`, then letters, digits and `_.-`, 32 at most.
+    package static func isAccount(_ text: String) -> Bool {
+        (1...32).contains(text.utf8.count)
+            && text.utf8.enumerated().allSatisfy { index, byte in
+                switch byte {
+                case 0x41...0x5a, 0x61...0x7a, 0x5f: true
+                case 0x30...0x39, 0x2d, 0x2e: index > 0
+                default: false
+                }
+            }
     }
 
     /// 1 to 65535 in decimal digits.

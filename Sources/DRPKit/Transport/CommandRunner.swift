@@ -83,18 +83,19 @@ package struct CommandRunner: Sendable {
         self.clock = clock
     }
 
-    /// Runs one program to its end, with nothing on standard input; may be called from many tasks at once.
+    /// Runs one program to its end; may be called from many tasks at once.
     /// - Parameters:
     ///   - arguments: The program (absolute, or a bare name that is looked up in `PATH`) and its arguments.
     ///   - additions: Variables beside those of `passedOn`; they may not hold secrets, since /proc shows them.
     ///   - folder: The working folder; drp's own if nil.
+    ///   - input: An open file that becomes standard input and stays the caller's to close; nothing if nil.
     ///   - deadline: Until then the program must have ended, or its whole session is killed. Its end is the end of the
     ///     command: what it leaves running in its session is killed then, also if that keeps the output open.
     ///   - outputLimit: Bytes of standard output; more kills the session.
     /// - Throws: `CommandError`; `CancellationError` after the session was killed.
     package func run(
-        _ arguments: [String], additions: [String: String] = [:], folder: String? = nil, deadline: Duration,
-        outputLimit: Int = 1 << 20
+        _ arguments: [String], additions: [String: String] = [:], folder: String? = nil, input: Int32? = nil,
+        deadline: Duration, outputLimit: Int = 1 << 20
     ) async throws -> CommandResult {
         let program = arguments.first ?? ""
         guard isRunnable(arguments) else { throw CommandError(reason: .badArguments, program: program) }
@@ -111,16 +112,27 @@ package struct CommandRunner: Sendable {
             environment: .custom(variables),
             workingDirectory: folder.map { Self.literal($0) },
             platformOptions: options)
+        guard let input else {
+            return try await execute(configuration, .none, program: program, limit: outputLimit, deadline: deadline)
+        }
+        return try await execute(
+            configuration, .fileDescriptor(Self.descriptor(input), closeAfterSpawningProcess: false), program: program,
+            limit: outputLimit, deadline: deadline)
+    }
+
+    private func execute(
+        _ configuration: Configuration, _ input: some InputProtocol, program: String, limit: Int, deadline: Duration
+    ) async throws -> CommandResult {
         let clock = clock
         do {
             let result = try await Subprocess.run(
-                configuration, input: .none, output: .sequence, error: .sequence
+                configuration, input: input, output: .sequence, error: .sequence
             ) { execution in
                 let session = ProcessSession(id: execution.processIdentifier.value)
                 let (output, tail) = (execution.standardOutput, execution.standardError)
                 return try await withTaskCancellationHandler {
                     try await Self.collect(
-                        output, tail, session: session, program: program, limit: outputLimit, deadline: deadline,
+                        output, tail, session: session, program: program, limit: limit, deadline: deadline,
                         clock: clock)
                 } onCancel: {
                     session.kill()
@@ -147,6 +159,12 @@ package struct CommandRunner: Sendable {
     /// A `FilePath` without importing the package that owns it.
     private static func literal<Value: ExpressibleByStringLiteral>(_ text: String) -> Value
     where Value.StringLiteralType == String { Value(stringLiteral: text) }
+
+    /// A `FileDescriptor`, likewise: it can be made of every number.
+    private static func descriptor<Value: RawRepresentable>(_ number: Int32) -> Value where Value.RawValue == Int32 {
+        guard let value = Value(rawValue: number) else { preconditionFailure("no descriptor of \(number)") }
+        return value
+    }
 
     private static func status(_ status: TerminationStatus) -> CommandResult.Status {
         switch status {

@@ -108,7 +108,9 @@ package struct PreflightStep: Step {
     /// - Returns: nil if it answers.
     private func whySourceIsLost(_ place: ClientPlace) async -> String? {
         do {
-            var databases = try await ClientDatabases(place.services, side: .source, resolver: world.resolver)
+            var databases = try await ClientDatabases(
+                place.services, side: .source, resolver: world.resolver,
+                way: world.reach.way(into: place.site, host: place.host))
             if databases.mongo != nil {
                 databases.mongo?.selectionTimeout = .seconds(2)
                 databases.mongo?.connectTimeout = .seconds(2)

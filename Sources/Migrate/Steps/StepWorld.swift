@@ -22,6 +22,8 @@ package struct StepWorld: Sendable {
     package var journal: Journal
     package var clock: any WallClock
     package var resolver: SecretResolver
+    /// How databases are reached.
+    package var reach: SiteReach
     /// Opens backups; nil in commands that only look.
     package var identity: RecoveryIdentity?
     package var store: StoreOpener
@@ -37,8 +39,8 @@ package struct StepWorld: Sendable {
     package var progress: @Sendable (ServiceProgress) -> Void
 
     package init(
-        fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver, identity: RecoveryIdentity?,
-        store: @escaping StoreOpener,
+        fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver,
+        reach: SiteReach = .direct, identity: RecoveryIdentity?, store: @escaping StoreOpener,
         capture: @escaping @Sendable (Client, LeaseEntry) async throws -> [StoredBackup], runner: CommandRunner,
         deployer: @escaping @Sendable (Site, RunMode) throws -> any Deployer, traffic: Traffic?, http: any HTTPClient,
         logger: Logger, progress: @escaping @Sendable (ServiceProgress) -> Void
@@ -47,6 +49,7 @@ package struct StepWorld: Sendable {
         self.journal = journal
         self.clock = clock
         self.resolver = resolver
+        self.reach = reach
         self.identity = identity
         self.store = store
         self.capture = capture
@@ -143,8 +146,9 @@ extension StepWorld {
     func sourceDatabases(_ context: StepContext) async throws -> ClientDatabases {
         let client = try client(context)
         let placement = try await journal.placement(of: client.id, before: context.run)
+        let place = try ClientPlace(client, placement: placement)
         var databases = try await ClientDatabases(
-            try ClientPlace(client, placement: placement).services, side: .source, resolver: resolver)
+            place.services, side: .source, resolver: resolver, way: reach.way(into: place.site, host: place.host))
         databases.mongo?.selectionTimeout = .seconds(5)
         databases.mongo?.connectTimeout = .seconds(5)
         return databases
@@ -193,7 +197,8 @@ extension StepWorld {
         let services = Services(
             api: nil, mongo: Services.Mongo(uri: .file(path: deployment.secretFiles.mongoForDRP), ca: nil),
             redis: Services.Redis(uri: .file(path: deployment.secretFiles.redisForDRP), ca: nil, role: .store))
-        return try await ClientDatabases(services, side: .target, resolver: resolver)
+        return try await ClientDatabases(
+            services, side: .target, resolver: resolver, way: reach.way(into: deployment.site))
     }
 
     func requireTraffic(_ context: StepContext) throws -> Traffic {

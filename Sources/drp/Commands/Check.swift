@@ -43,6 +43,7 @@ private struct Checker {
             answer.add("fleet", .note, "read, but not active in this version: \(inactive.joined(separator: ", "))")
         }
         await checkEvents()
+        await checkSites()
         do {
             for lease in try await composition.journal.leases() {
                 answer.add(
@@ -57,6 +58,41 @@ private struct Checker {
                 let domains = composition.fleet.clients.flatMap(\.domains)
                 for domain in domains { _ = try await traffic.records.read(domain) }
                 return "the zone's server answers for \(domains.count) domains"
+            }
+        }
+    }
+
+    /// The way into each site that has a bastion, tried: its certificate, its bastion, its hosts.
+    private mutating func checkSites() async {
+        let ssh = composition.ssh
+        for site in composition.fleet.sites where ssh.leads(to: site.name) {
+            do {
+                let certificate = try await ssh.certificate(site.name)
+                let ends = certificate.ends.map { "ends at \($0.formatted(.iso8601))" } ?? "never ends"
+                answer.add(
+                    "site \(site.name): certificate", certificate.ends == nil ? .warning : .ok,
+                    "\(certificate.keyID), for \(certificate.principals.joined(separator: ", ")), \(ends)")
+            } catch {
+                // Without it nothing else can be tried.
+                answer.fail("site \(site.name): certificate", error)
+                continue
+            }
+            await row("site \(site.name): bastion") {
+                let bastion = try await ssh.bastion(site.name)
+                try await bastion.connect()
+                return "\(bastion.endpoint.place) answers as \(bastion.endpoint.user)"
+            }
+            for host in site.hosts {
+                await row("site \(site.name): host \(host.name)") {
+                    let reached = try await ssh.host(site.name, named: host.name)
+                    let result = try await reached.run(["true"], deadline: .seconds(20))
+                    guard result.status == .exited(0) else {
+                        throw UsageError(
+                            "it runs no commands: \(result.status)",
+                            advice: "The account's shell must be one of POSIX's kind.", code: .siteDenied)
+                    }
+                    return "\(reached.endpoint.place) answers as \(reached.endpoint.user), through the bastion"
+                }
             }
         }
     }
@@ -171,7 +207,7 @@ private struct Checker {
     }
 
     private mutating func checkServices(_ client: Client, _ place: ClientPlace) async {
-        let resolver = composition.resolver
+        let (resolver, way) = (composition.resolver, composition.reach.way(into: place.site, host: place.host))
         for source in [place.services.mongo?.uri, place.services.redis?.uri].compactMap({ $0 })
         where resolver.isWorldReadable(source) == true {
             answer.add(
@@ -180,7 +216,7 @@ private struct Checker {
         if place.services.mongo != nil {
             await row("\(client.id): mongo") {
                 let databases = try await ClientDatabases(
-                    Services(mongo: place.services.mongo), side: .source, resolver: resolver)
+                    Services(mongo: place.services.mongo), side: .source, resolver: resolver, way: way)
                 guard let settings = databases.mongo else { return "none" }
                 let server = try await MongoPreflight.checkSource(settings: settings)
                 return "MongoDB \(server.version), replica set \(server.setName ?? "?"), can be captured at one instant"
@@ -189,7 +225,7 @@ private struct Checker {
         if place.services.redis != nil {
             await row("\(client.id): redis") {
                 let databases = try await ClientDatabases(
-                    Services(redis: place.services.redis), side: .source, resolver: resolver)
+                    Services(redis: place.services.redis), side: .source, resolver: resolver, way: way)
                 guard let settings = databases.redis else { return "none" }
                 try await RedisServer.ping(settings)
                 return "answers"

@@ -58,13 +58,14 @@ struct RestoreCommands: AsyncParsableCommand {
                     advice: "Give the client's name: --confirm \(client.id)", code: .confirmationMissing)
             }
             let services: Services
-            var site: SiteName?
+            var (site, way): (SiteName?, SiteReach.Way?)
             if let target {
                 services = try TargetFile.read(target)
             } else {
                 let place = try ClientPlace(
                     client, placement: try await composition.journal.placement(of: client.id))
                 (services, site) = (place.services, place.site)
+                way = composition.reach.way(into: place.site, host: place.host)
             }
             let found = try await composition.find(
                 BackupReference(client: client.id, number: Int(at)), near: site, only: store)
@@ -79,7 +80,8 @@ struct RestoreCommands: AsyncParsableCommand {
                 try? await journal.append(
                     event: "restore.fellover", client: client.id, payload: event.payload(backup: found.manifest.number))
             }
-            let databases = try await ClientDatabases(services, side: .target, resolver: composition.resolver)
+            let databases = try await ClientDatabases(
+                services, side: .target, resolver: composition.resolver, way: way)
             return Prepared(
                 found: found,
                 restore: ClientRestore(

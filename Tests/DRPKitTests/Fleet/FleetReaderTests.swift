@@ -40,8 +40,7 @@ import Testing
         let (fleet, problems) = try FleetReader.read(try writeExample())
         #expect(problems.filter { $0.severity == .error }.map(\.description) == [])
         let parts = try #require(fleet).inactiveParts()
-        #expect(
-            parts.starts(with: ["sites.par-dc3.bastion", "sites.par-dc3.hosts", "sites.par-dc3.frontends.runtime"]))
+        #expect(parts.starts(with: ["sites.par-dc3.frontends.runtime"]))
         #expect(!parts.contains("policies.standard.lock") && !parts.contains { $0.hasPrefix("stores") })
         #expect(parts.contains("clients.acme.hours") && parts.last == "notices")
     }
@@ -128,7 +127,10 @@ import Testing
             sites:
               par-dc3:
                 provider: scaleway
-                bastion: {address: bastion.dc3, certificate: {command: [sign, "--short"]}}
+                bastion:
+                  address: bastion.dc3
+                  host-ca: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINF9j3XoiJtk8vkyN6xcdR8LXjWsCuc/6lMpH7moXwgp"]
+                  certificate: {command: [sign, "--short", "{public-key}"]}
                 hosts: [{name: h1, address: 10.0.0.11, memory: 64GiB, disk: 1TiB}]
                 frontends: [{address: 10.0.0.5, runtime: "10.0.0.5:9999"}]
               par-dc5: {provider: scaleway, reserve: true, hosts: []}
@@ -187,7 +189,64 @@ import Testing
         let text = examples.replacing(
             /recovery: .*/, with: "recovery: [\(FleetText.recipients.joined(separator: ", "))]")
         #expect(try folder.problems(text + "\n") == [])
-        #expect(try folder.load(text + "\n").inactiveParts().contains("sites.par-dc3.bastion"))
+        #expect(try folder.load(text + "\n").inactiveParts().contains("sites.par-dc3.frontends.runtime"))
+    }
+
+    private static let hostCA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINF9j3XoiJtk8vkyN6xcdR8LXjWsCuc/6lMpH7moXwgp"
+
+    /// A fleet whose site office has this for a bastion and these hosts.
+    private func withBastion(_ bastion: String, hosts: String = "{name: h1, address: 10.0.0.11}") -> String {
+        FleetText.dull("office: {}", "office: {bastion: {\(bastion)}, hosts: [\(hosts)]}")
+    }
+
+    @Test("a bastion and hosts are read, with ports and accounts of their own or the usual ones")
+    func readsBastions() throws {
+        let rest = "host-ca: [\(Self.hostCA) comment], certificate: {command: [bin/sign, \"{public-key}\"]}"
+        let plain = try #require(
+            try folder.load(withBastion("address: b.dc3, \(rest)")).site(SiteName(unchecked: "office")))
+        let site = try #require(SSHSite(plain))
+        #expect(site.bastion == .init(name: "bastion", address: "b.dc3", port: 22, user: "drp"))
+        #expect(site.hosts == [.init(name: "h1", address: "10.0.0.11", port: 22, user: "drp")])
+        #expect(site.authorities == [Self.hostCA] && site.principal == "drp")
+        #expect(site.certificate == [folder.path + "/bin/sign", "{public-key}"])
+        let own = "address: \"[::1]:2222\", user: ops, principal: dr, \(rest)"
+        let hosts = "{name: h1, address: \"10.0.0.11:23\", user: root}, {name: h2, address: 10.0.0.12}"
+        let other = try #require(
+            try folder.load(withBastion(own, hosts: hosts)).site(SiteName(unchecked: "office")).flatMap(SSHSite.init))
+        #expect(
+            other.bastion == .init(name: "bastion", address: "::1", port: 2222, user: "ops") && other.principal == "dr")
+        #expect(other.hosts.map(\.user) == ["root", "ops"] && other.hosts.map(\.port) == [23, 22])
+        #expect(try other.host(named: "h2").address == "10.0.0.12")
+        #expect(try other.host(named: nil, for: "10.0.0.11").name == "h1")
+        #expect(throws: SSHError.self) { try other.host(named: nil, for: "172.17.0.2") }
+        #expect(throws: SSHError.self) { try other.host(named: "h3") }
+    }
+
+    @Test(
+        "a bastion that could not be trusted or used is an error",
+        arguments: [
+            ("address: b, certificate: {command: [s, \"{public-key}\"]}", "needs 'host-ca'"),
+            ("address: b, host-ca: [], certificate: {command: [s, \"{public-key}\"]}", "at least one public key"),
+            ("address: b, host-ca: [ssh-dss AAAA], certificate: {command: [s, \"{public-key}\"]}", "not a public key"),
+            ("address: b, host-ca: [\(hostCA)]", "needs 'certificate'"),
+            ("address: b, host-ca: [\(hostCA)], certificate: {file: c}", "unknown key 'file'"),
+            ("address: b, host-ca: [\(hostCA)], certificate: {command: [s]}", "where the public key comes in"),
+            ("address: \"-oProxyCommand=x\", host-ca: [\(hostCA)]", "not a host"),
+            ("address: b, user: \"a b\", host-ca: [\(hostCA)]", "not the name of an account"),
+            ("address: b, user: -x, host-ca: [\(hostCA)]", "not the name of an account"),
+        ])
+    func refusesBastions(bastion: String, words: String) throws {
+        let problems = try folder.problems(withBastion(bastion))
+        #expect(problems.contains { $0.contains("error") && $0.contains(words) }, "\(problems)")
+    }
+
+    @Test("two hosts of one name, and a client on a host that its site has not, are errors")
+    func refusesHosts() throws {
+        let rest = "address: b, host-ca: [\(Self.hostCA)], certificate: {command: [s, \"{public-key}\"]}"
+        let twice = try folder.problems(withBastion(rest, hosts: "{name: h, address: a}, {name: h, address: b}"))
+        #expect(twice.contains { $0.contains("'h' exists twice") }, "\(twice)")
+        let nowhere = try folder.problems(FleetText.dull("priority: 1", "host: h9"))
+        #expect(nowhere.contains { $0.contains("has no host 'h9'") }, "\(nowhere)")
     }
 
     @Test("an unknown key is an error with its line and the nearest known key")

@@ -11,13 +11,13 @@ internal import Glibc
 package struct DockerDeployer: Deployer {
     let site: DockerSite
     let engine: DockerEngine
-    let reach: any SiteReach
+    let reach: any StackReach
     let administrator: any RemoteDatabaseAdministrator
     let http: any HTTPClient
     let clock: any WallClock
 
     package init(
-        _ site: DockerSite, engine: DockerEngine, reach: any SiteReach,
+        _ site: DockerSite, engine: DockerEngine, reach: any StackReach,
         administrator: any RemoteDatabaseAdministrator, http: any HTTPClient, clock: any WallClock
     ) {
         self.site = site

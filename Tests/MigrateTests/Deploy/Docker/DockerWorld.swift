@@ -31,8 +31,11 @@ struct DockerWorld: Sendable {
     private let files: String
     let engine: DockerEngine
 
-    init(folder: String) throws {
-        func variable(_ name: String) throws -> String { try #require(Self.environment[name], Self.missing) }
+    /// - Parameter host: the engine's variables; nil: of the one that `script/test` started.
+    init(folder: String, host: [String: String]? = nil) throws {
+        func variable(_ name: String) throws -> String {
+            try #require(host?[name] ?? Self.environment[name], Self.missing)
+        }
         socket = try variable(Self.socketVariable)
         network = try variable("DRP_TEST_DOCKER_NETWORK")
         addresses = try variable("DRP_TEST_DOCKER_ADDRESSES").split(separator: " ").map(String.init)
@@ -90,6 +93,40 @@ struct DockerWorld: Sendable {
             """
         try #require(try await Self.run("bash", ["-c", script, "bash", files, client]).status == 0)
         return files
+    }
+
+    // MARK: A host of one's own
+
+    private static let service = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "script/services/docker").path(percentEncoded: false)
+
+    /// Starts, restarts or stops an engine whose state is in `state`.
+    static func host(_ verb: String, _ state: String) async throws {
+        // What a test starts has signals blocked and files open by which its end is seen: a daemon must have neither.
+        let launch = """
+            import os, signal, sys
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+            os.closerange(3, 4096)
+            os.execv(sys.argv[1], sys.argv[1:])
+            """
+        let result = try await run("python3", ["-c", launch, service, verb, state])
+        try #require(result.status == 0, "\(verb) of an engine")
+    }
+
+    /// The variables of that engine.
+    static func variables(_ state: String) async throws -> [String: String] {
+        let script = """
+            eval "$("$0" env "$1")"
+            printf '%s\\n' "DRP_TEST_DOCKER=$DOCKER_SOCKET" "DRP_TEST_DOCKER_NETWORK=$DOCKER_NETWORK" \\
+                "DRP_TEST_DOCKER_ADDRESSES=$DOCKER_ADDRESSES" "DRP_TEST_DOCKER_OUTSIDE=$DOCKER_OUTSIDE" \\
+                "DRP_TEST_DOCKER_REACH=$DOCKER_REACH" "DRP_TEST_DOCKER_IMAGE_MONGO=$DOCKER_IMAGE_MONGO" \\
+                "DRP_TEST_DOCKER_IMAGE_REDIS=$DOCKER_IMAGE_REDIS" "DRP_TEST_DOCKER_IMAGE_EDGE=$DOCKER_IMAGE_EDGE" \\
+                "DRP_TEST_DOCKER_IMAGE_API=$DOCKER_IMAGE_API"
+            """
+        let lines = try await run("bash", ["-c", script, service, state]).output.split(separator: "\n")
+        let pairs = lines.map { $0.split(separator: "=", maxSplits: 1).map(String.init) }
+        return Dictionary(uniqueKeysWithValues: pairs.map { ($0[0], $0[1]) })
     }
 
     // MARK: By hand
@@ -211,7 +248,7 @@ struct DockerWorld: Sendable {
 }
 
 /// The relay of `script/services/docker`, in place of forwards by SSH.
-struct RelayReach: SiteReach {
+struct RelayReach: StackReach {
     let control: String
 
     func way(to place: HostPort) async throws -> HostPort {

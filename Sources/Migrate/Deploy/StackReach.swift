@@ -1,7 +1,7 @@
 package import DRPKit
 
 /// The way from this machine to a place inside a site: a container's address that only the site's host can reach.
-package protocol SiteReach: Sendable {
+package protocol StackReach: Sendable {
     /// May be called from many tasks at once; the same place may be asked for again.
     /// - Parameter place: as the site's host sees it.
     /// - Returns: where to connect to from here, for as long as the reach itself is held.
@@ -9,7 +9,7 @@ package protocol SiteReach: Sendable {
 }
 
 /// For a site whose host is this machine, or whose networks are routed here.
-package struct DirectReach: SiteReach {
+package struct DirectReach: StackReach {
     package init() {}
     package func way(to place: HostPort) async throws -> HostPort { place }
 }

@@ -1,0 +1,158 @@
+package import DRPKit
+internal import Foundation
+
+/// A bastion and a target of a test's own: two real sshd, started by `script/services/ssh`, and an account's folder in
+/// memory. Ends with the value.
+package final class SSHService: Sendable {
+    package struct Failure: Error, CustomStringConvertible {
+        package var description: String
+    }
+
+    /// False where there is no sshd, unless tests must find it.
+    package static let isThere =
+        FileManager.default.isExecutableFile(atPath: "/usr/sbin/sshd")
+        || ProcessInfo.processInfo.environment["REQUIRE_SERVICES"] != nil
+    package static let siteName = SiteName(unchecked: "north")
+
+    package let folder: TemporaryFolder
+    /// What drp takes for `$XDG_RUNTIME_DIR`.
+    package let memory: String
+    private static let scripts = (0..<3).reduce(URL(fileURLWithPath: #filePath)) { url, _ in
+        url.deletingLastPathComponent()
+    }.appending(path: "script/services").path
+
+    package init() throws {
+        folder = try TemporaryFolder()
+        memory = "/dev/shm/t" + UUID().uuidString.prefix(8)
+        try FileManager.default.createDirectory(
+            atPath: memory, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        try Self.run(["\(Self.scripts)/ssh", "start", state])
+    }
+
+    deinit {
+        // What does not end here ends with the run of the tests.
+        try? Self.run(["\(Self.scripts)/ssh", "stop", state])
+        try? FileManager.default.removeItem(atPath: memory)
+    }
+
+    /// The service's own folder.
+    package var state: String { folder.path("ssh") }
+    package var auditFile: String { folder.path("audit/ssh.jsonl") }
+    package var signed: Int { get throws { try lines("signed").count } }
+    /// What drp left in memory: folders of processes.
+    package var left: [String] {
+        (try? FileManager.default.contentsOfDirectory(atPath: "\(memory)/drp-\(getuid())")) ?? []
+    }
+
+    package func restart() throws { try Self.run(["\(Self.scripts)/ssh", "restart", state]) }
+    package func stop() throws { try Self.run(["\(Self.scripts)/ssh", "stop", state]) }
+
+    /// Puts text in place of other text in a configuration; `restart` follows.
+    package func edit(_ file: String, _ old: String, _ new: String) throws {
+        let path = "\(state)/\(file)"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        guard text.contains(old) else { throw Failure(description: "\(file) does not hold \(old)") }
+        try text.replacing(old, with: new).write(toFile: path, atomically: true, encoding: .utf8)
+    }
+
+    package func lines(_ file: String) throws -> [String] {
+        try String(contentsOfFile: "\(state)/\(file)", encoding: .utf8).split(separator: "\n").map(String.init)
+    }
+
+    package func write(_ file: String, _ text: String) throws {
+        try text.write(toFile: "\(state)/\(file)", atomically: false, encoding: .utf8)
+    }
+
+    package static let hasOpenBao =
+        ProcessInfo.processInfo.environment["DRP_TEST_PROGRAMS"].map {
+            FileManager.default.isExecutableFile(atPath: $0 + "/bao")
+        } ?? false
+
+    /// Starts a second authority, which bastion and target trust from then on.
+    /// - Returns: its certificate command, which takes the file of the public key.
+    package func startOpenBao() throws -> String {
+        try Self.run(["\(Self.scripts)/openbao", "start", folder.path("bao"), "--ttl", "60s"])
+        let both =
+            try String(contentsOfFile: "\(state)/users.pub", encoding: .utf8)
+            + String(contentsOfFile: folder.path("bao/ca.pub"), encoding: .utf8)
+        try write("users.pub", both)
+        return folder.path("bao/sign")
+    }
+
+    package func stopOpenBao() {
+        // What does not end here ends with the run of the tests.
+        try? Self.run(["\(Self.scripts)/openbao", "stop", folder.path("bao")])
+    }
+
+    /// The way in, as a fleet file would give it.
+    /// - Parameter options: of the `sign` script.
+    package func site(signing options: [String] = []) throws -> SSHSite {
+        let user = try lines("principals")[0]
+        let (bastion, target) = (try place("bastion.address"), try place("target.address"))
+        return SSHSite(
+            name: Self.siteName,
+            bastion: .init(name: "bastion", address: bastion.host, port: bastion.port, user: user),
+            hosts: [.init(name: "h1", address: target.host, port: target.port, user: user)],
+            authorities: [try lines("hosts.pub")[0].split(separator: " ").prefix(2).joined(separator: " ")],
+            principal: user, certificate: ["\(state)/sign"] + options + [Site.Bastion.publicKey])
+    }
+
+    /// Must be closed.
+    package func transport(_ site: SSHSite) -> SSHTransport {
+        var environment = ProcessInfo.processInfo.environment
+        environment["XDG_RUNTIME_DIR"] = memory
+        let clock = SystemClock()
+        return SSHTransport(
+            sites: [site], audit: SSHAudit(state: folder.path, clock: clock), clock: clock, environment: environment)
+    }
+
+    /// Gives a transport and its only host to a test, and closes it.
+    package func withHost<Result>(
+        _ site: SSHSite? = nil, _ body: (SSHTransport, SSHHost) async throws -> Result
+    ) async throws -> Result {
+        let transport = transport(try site ?? self.site())
+        do {
+            let result = try await body(transport, try await transport.host(Self.siteName))
+            await transport.close()
+            return result
+        } catch {
+            await transport.close()
+            throw error
+        }
+    }
+
+    package func place(_ file: String) throws -> HostPort {
+        guard let place = HostPort(try lines(file)[0]) else { throw Failure(description: "\(file) holds no address") }
+        return place
+    }
+
+    package static func run(_ command: [String]) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: command[0])
+        process.arguments = Array(command.dropFirst())
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
+        // No pipe: another test's daemon that starts meanwhile would inherit its end, and it would never be at its end.
+        let errors = FileManager.default.temporaryDirectory.appending(path: "ssh-\(UUID().uuidString).err")
+        _ = FileManager.default.createFile(atPath: errors.path, contents: nil)
+        defer { try? FileManager.default.removeItem(at: errors) }
+        process.standardError = try FileHandle(forWritingTo: errors)
+        try process.run()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            let text = String(decoding: FileManager.default.contents(atPath: errors.path) ?? Data(), as: UTF8.self)
+            throw Failure(description: "\(command.joined(separator: " ")): \(text)")
+        }
+    }
+
+    /// Processes whose arguments hold a text: pid and arguments.
+    package static func processes(with text: String) -> [(pid: Int32, arguments: [String])] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return names.compactMap { Int32($0) }.compactMap { pid in
+            guard let bytes = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return nil }
+            let line = String(decoding: bytes, as: UTF8.self)
+            guard line.contains(text) else { return nil }
+            return (pid, line.split(separator: "\0", omittingEmptySubsequences: false).map(String.init))
+        }
+    }
+}
