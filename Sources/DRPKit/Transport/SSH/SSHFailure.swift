@@ -49,6 +49,9 @@ enum SSHFailure {
     /// Without what ssh says in any case when its way to the host closes.
     private static func lastLine(_ text: String) -> String? {
         let lines = text.split(whereSeparator: \.isNewline).filter { !$0.contains("UNKNOWN port") }
-        return (lines.last ?? text.split(whereSeparator: \.isNewline).last).map { Printable.line(String($0)) }
+        guard let line = lines.last ?? text.split(whereSeparator: \.isNewline).last else { return nil }
+        // Whom it tried to reach stands in the error already.
+        let words = line.hasPrefix("ssh: connect to host") ? line.split(separator: ": ").last ?? line : line
+        return Printable.line(String(words))
     }
 }
