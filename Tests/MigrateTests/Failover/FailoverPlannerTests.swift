@@ -10,7 +10,9 @@ struct FailoverPlannerTests {
     private static let lost = SiteName(unchecked: "par")
 
     private static func site(_ name: String, memory: String? = nil, isReserve: Bool = false) -> Site {
-        let hosts = memory.map { [Site.Host(name: "h1", address: "10.0.0.1", memory: ByteCount($0), disk: nil)] } ?? []
+        let hosts =
+            memory.map { [Site.Host(name: "h1", address: "10.0.0.1", port: 22, memory: ByteCount($0), disk: nil)] }
+            ?? []
         return Site(
             name: SiteName(unchecked: name), provider: nil, isReserve: isReserve, bastion: nil, hosts: hosts,
             frontends: [Site.Frontend(address: "10.0.0.5", runtime: nil)], folder: nil, programs: [:])
