@@ -1,5 +1,6 @@
 package import DRPKit
 internal import Foundation
+internal import Glibc
 
 /// A bastion and a target of a test's own: two real sshd, started by `script/services/ssh`, and an account's folder in
 /// memory. Ends with the value.
@@ -126,21 +127,38 @@ package final class SSHService: Sendable {
         return place
     }
 
+    /// Runs a program to its end. Not by Foundation's `Process`: that would wait for the daemons that a script starts, which
+    /// inherit what it waits for, and they would inherit the signals that this thread blocks, and could not be ended.
     package static func run(_ command: [String]) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: command[0])
-        process.arguments = Array(command.dropFirst())
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        // No pipe: another test's daemon that starts meanwhile would inherit its end, and it would never be at its end.
-        let errors = FileManager.default.temporaryDirectory.appending(path: "ssh-\(UUID().uuidString).err")
-        _ = FileManager.default.createFile(atPath: errors.path, contents: nil)
-        defer { try? FileManager.default.removeItem(at: errors) }
-        process.standardError = try FileHandle(forWritingTo: errors)
-        try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            let text = String(decoding: FileManager.default.contents(atPath: errors.path) ?? Data(), as: UTF8.self)
+        let errors = FileManager.default.temporaryDirectory.appending(path: "ssh-\(UUID().uuidString).err").path
+        defer { unlink(errors) }
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 2, errors, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        let arguments = command.map { strdup($0) } + [nil]
+        let variables = ProcessInfo.processInfo.environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        defer { (arguments + variables).forEach { free($0) } }
+        var child: pid_t = 0
+        let failure = posix_spawn(&child, command[0], &actions, &attributes, arguments, variables)
+        guard failure == 0 else {
+            throw Failure(description: "\(command[0]) cannot be started: \(String(cString: strerror(failure)))")
+        }
+        var status: Int32 = 0
+        while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+        guard status == 0 else {
+            let text = String(decoding: FileManager.default.contents(atPath: errors) ?? Data(), as: UTF8.self)
             throw Failure(description: "\(command.joined(separator: " ")): \(text)")
         }
     }

@@ -47,7 +47,7 @@ struct SSHForwardServiceTests {
         process.standardOutput = output
         try process.run()
         defer {
-            process.terminate()
+            kill(process.processIdentifier, SIGKILL)
             process.waitUntilExit()
         }
         let port = try #require(
