@@ -24,7 +24,7 @@ struct RunbookCommandTests {
         try await world.backUp()
         let shown = try await world.drp("runbook", "show", "failover", "--for", "acme", "--to", "south")
         #expect(shown.status == 0, "\(shown.stderr)")
-        let repository = try world.repository(of: "acme")
+        let repository = URL(fileURLWithPath: try world.repository(of: "acme")).lastPathComponent
         let wanted = [
             "# failover: acme", "update add \(world.domain("acme")) 5 A \(world.south)", "client=", repository,
             "\(world.store)", "read-repository.py", "setUserWriteBlockMode", "min-replicas-to-write",
