@@ -64,27 +64,6 @@ package final class SSHService: Sendable {
         try text.write(toFile: "\(state)/\(file)", atomically: false, encoding: .utf8)
     }
 
-    package static let hasOpenBao =
-        ProcessInfo.processInfo.environment["DRP_TEST_PROGRAMS"].map {
-            FileManager.default.isExecutableFile(atPath: $0 + "/bao")
-        } ?? false
-
-    /// Starts a second authority, which bastion and target trust from then on.
-    /// - Returns: its certificate command, which takes the file of the public key.
-    package func startOpenBao() throws -> String {
-        try Self.run(["\(Self.scripts)/openbao", "start", folder.path("bao"), "--ttl", "60s"])
-        let both =
-            try String(contentsOfFile: "\(state)/users.pub", encoding: .utf8)
-            + String(contentsOfFile: folder.path("bao/ca.pub"), encoding: .utf8)
-        try write("users.pub", both)
-        return folder.path("bao/sign")
-    }
-
-    package func stopOpenBao() {
-        // What does not end here ends with the run of the tests.
-        try? Self.run(["\(Self.scripts)/openbao", "stop", folder.path("bao")])
-    }
-
     /// The way in, as a fleet file would give it.
     /// - Parameter options: of the `sign` script.
     package func site(signing options: [String] = []) throws -> SSHSite {
