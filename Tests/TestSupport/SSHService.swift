@@ -57,11 +57,46 @@ package final class SSHService: Sendable {
     }
 
     package func lines(_ file: String) throws -> [String] {
-        try String(contentsOfFile: "\(state)/\(file)", encoding: .utf8).split(separator: "\n").map(String.init)
+        try String(contentsOfFile: "\(state)/\(file)", encoding: .utf8).split(whereSeparator: \.isNewline).map(
+            String.init)
     }
 
     package func write(_ file: String, _ text: String) throws {
         try text.write(toFile: "\(state)/\(file)", atomically: false, encoding: .utf8)
+    }
+
+    package static let hasOpenBao =
+        ProcessInfo.processInfo.environment["DRP_TEST_PROGRAMS"].map {
+            FileManager.default.isExecutableFile(atPath: $0 + "/bao")
+        } ?? false
+
+    /// Starts a second authority, which bastion and target trust from then on.
+    /// - Returns: its certificate command, which takes the file of the public key.
+    package func startOpenBao() throws -> String {
+        try Self.run(["\(Self.scripts)/openbao", "start", folder.path("bao"), "--ttl", "60s"])
+        let both =
+            try String(contentsOfFile: "\(state)/users.pub", encoding: .utf8)
+            + String(contentsOfFile: folder.path("bao/ca.pub"), encoding: .utf8)
+        try write("users.pub", both)
+        return folder.path("bao/sign")
+    }
+
+    package func stopOpenBao() {
+        // What does not end here ends with the run of the tests.
+        try? Self.run(["\(Self.scripts)/openbao", "stop", folder.path("bao")])
+    }
+
+    /// Starts an empty server of a test's own, which must be stopped.
+    /// - Parameter kind: `mongodb` or `redis`.
+    /// - Returns: the file with the URI of its administrator.
+    package func startServer(_ kind: String) throws -> String {
+        try Self.run(["\(Self.scripts)/\(kind)", "start", folder.path(kind)])
+        return folder.path("\(kind)/uri.admin")
+    }
+
+    package func stopServer(_ kind: String) {
+        // What does not end here ends with the run of the tests.
+        try? Self.run(["\(Self.scripts)/\(kind)", "stop", folder.path(kind)])
     }
 
     /// The way in, as a fleet file would give it.
@@ -139,6 +174,16 @@ package final class SSHService: Sendable {
         guard status == 0 else {
             let text = String(decoding: FileManager.default.contents(atPath: errors) ?? Data(), as: UTF8.self)
             throw Failure(description: "\(command.joined(separator: " ")): \(text)")
+        }
+    }
+
+    /// Kills all ssh of this account's folder in memory, and waits until they are gone.
+    package func killSSH() {
+        for (pid, _) in Self.processes(with: memory) {
+            kill(pid, SIGKILL)
+            while let state = FileManager.default.contents(atPath: "/proc/\(pid)/stat"),
+                !String(decoding: state, as: UTF8.self).contains(") Z ")
+            { usleep(1000) }
         }
     }
 

@@ -43,7 +43,8 @@ enum SSHFailure {
         let mark = "open failed: connect failed: "
         guard let found = text.range(of: mark, options: .backwards) else { return "it cannot be reached" }
         let words = String(text[found.upperBound...].prefix { !$0.isNewline })
-        return words == "open failed" ? "no such socket, or nobody listens" : Printable.line(words)
+        return words == "open failed"
+            ? "no such socket, nobody listens, or its sshd does not forward sockets" : Printable.line(words)
     }
 
     /// Without what ssh says in any case when its way to the host closes.

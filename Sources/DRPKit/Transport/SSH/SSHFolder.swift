@@ -8,6 +8,7 @@ final class SSHFolder: Sendable {
     /// Short, since the paths of sockets below it hold at most 107 bytes.
     let path: String
     private let counter = Atomic<Int>(0)
+    private let isRemoved = Atomic<Bool>(false)
     private let lock: Int32
     /// A pipe that nobody writes to: its reading end is at its end once this process is gone.
     private let life: (read: Int32, write: Int32)
@@ -42,8 +43,9 @@ final class SSHFolder: Sendable {
         for file in [lock, life.read, life.write] { close(file) }
     }
 
-    /// Deletes everything; twice is once.
+    /// Deletes everything; twice is once: afterwards the path may be another folder's.
     func remove() {
+        guard !isRemoved.exchange(true, ordering: .relaxed) else { return }
         // What is left is swept by the next process of this account.
         try? FileManager.default.removeItem(atPath: path)
     }

@@ -109,6 +109,14 @@ package actor SSHHost {
     package func forward(to target: SSHTarget) async throws -> String {
         guard let argument = target.argument else { throw error(.badTarget(Printable.line("\(target)"))) }
         let master = try await connected()
+        do { return try await forward(target, argument, master) } catch let error as SSHError {
+            guard case .lost = error.reason, !master.isAlive else { throw error }
+            // It was lost before: once more over a new connection.
+            return try await forward(target, argument, try await connected())
+        }
+    }
+
+    private func forward(_ target: SSHTarget, _ argument: String, _ master: SSHMaster) async throws -> String {
         // libmongoc takes a path for a socket's only if it ends so.
         let path = paths[target] ?? means.folder.newPath("f") + ".sock"
         paths[target] = path
@@ -164,7 +172,7 @@ package actor SSHHost {
             isOpen = try await through(master, ["-W", "\(place)", SSHConfiguration.goal]).status == .exited(0)
         case .unix:
             // After the answer to a command, the host has also answered what was asked before it.
-            guard let socket = UnixProbe(path) else { throw error(.lost("its forwarded socket is gone")) }
+            guard let socket = SocketProbe(path) else { throw error(.lost("its forwarded socket is gone")) }
             _ = try await through(master, ["-T", SSHConfiguration.goal, "true"])
             isOpen = !socket.isEnded
         }
@@ -203,15 +211,23 @@ package actor SSHHost {
         let program = Printable.line(command[0])
         var line = SSHAudit.Line(action: .command, site: site.name, endpoint: endpoint)
         line.program = program
-        let master = try await connected()
+        // Before it is a command's turn to fail.
+        _ = try await connected()
         await enter()
         defer { leave() }
         do {
-            let result = try await send(remote, program, input, master, deadline, outputLimit)
+            let result: CommandResult
+            do {
+                result = try await send(remote, program, input, try await connected(), deadline, outputLimit)
+            } catch is NeverSent {
+                // The connection was lost before: once more over a new one.
+                result = try await send(remote, program, input, try await connected(), deadline, outputLimit)
+            }
             if case .exited(let status) = result.status { line.exitCode = status }
             try means.audit.write(line)
             return result
-        } catch let error as SSHError {
+        } catch {
+            let error = error as? SSHError ?? self.error(.lost("it was lost twice"))
             line.error = error
             try means.audit.write(line)
             throw error
@@ -242,11 +258,19 @@ package actor SSHHost {
             }
         }
         guard result.status == .exited(0), let answer = remote.answer(in: result.output) else {
+            if isNeverSent(result) { throw master.isAlive ? error(.lost("ssh does not take commands")) : NeverSent() }
             throw error(.cut(program))
         }
         guard answer.output.count <= limit else { throw error(.tooLarge(limit: limit)) }
         return CommandResult(status: .exited(answer.status), output: answer.output, errorTail: result.errorTail)
     }
+
+    /// The ssh that should have carried the command found no master, and took the way that leads nowhere.
+    private func isNeverSent(_ result: CommandResult) -> Bool {
+        result.status == .exited(255) && result.output.isEmpty && result.errorText.contains("UNKNOWN port 65535")
+    }
+
+    private struct NeverSent: Error {}
 
     private func enter() async {
         if running < Self.parallelCommands {
@@ -277,40 +301,4 @@ package actor SSHHost {
     }
 
     private func error(_ reason: SSHError.Reason) -> SSHError { SSHError(reason, site.name, endpoint) }
-}
-
-/// A connection to a socket of a forward, of which only its end is of interest.
-private struct UnixProbe: ~Copyable {
-    private let descriptor: Int32
-
-    init?(_ path: String) {
-        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return nil }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let size = MemoryLayout.size(ofValue: address.sun_path)
-        guard path.utf8.count < size else {
-            Glibc.close(descriptor)
-            return nil
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        let isConnected = withUnsafePointer(to: address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
-            }
-        }
-        guard isConnected else {
-            Glibc.close(descriptor)
-            return nil
-        }
-    }
-
-    deinit { Glibc.close(descriptor) }
-
-    /// Whether the other side has closed it.
-    var isEnded: Bool {
-        var byte: UInt8 = 0
-        let got = recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT))
-        return got == 0 || got < 0 && errno != EAGAIN
-    }
 }

@@ -54,7 +54,8 @@ final class SSHMaster: Sendable {
         }
     }
 
-    var isAlive: Bool { ended.value == nil && FileManager.default.fileExists(atPath: socket) }
+    /// Whether it listens at its socket: one that was killed a moment ago does not, though its end is not known yet.
+    var isAlive: Bool { ended.value == nil && SocketProbe(socket) != nil }
 
     /// Waits until it is connected: then its socket is there.
     /// - Returns: false at the deadline.
