@@ -64,6 +64,22 @@ struct MigrateRollbackTests {
         }
     }
 
+    @Test("records that somebody else has changed meanwhile stop the way back before the target goes")
+    func foreignRecords() async throws {
+        try await DemoWorld.run { world in
+            try await world.backUp()
+            let run = try await Self.killed(world, behind: "switch")
+            let domain = world.domain("acme")
+            try await world.changeRecords(["update delete \(domain) A", "update add \(domain) 5 A 127.0.0.99"])
+            let refused = try await Self.rollBack(world, run)
+            #expect(refused.status == 40, "\(refused.stdout)\(refused.stderr)")
+            #expect(refused.stdout.contains("not as this run left them"), "\(refused.stdout)")
+            #expect(try await world.addresses(of: "acme") == ["127.0.0.99"])
+            #expect(!DemoWorld.files(below: "\(world.folder)/sites/south/acme").isEmpty)
+            #expect(!DemoWorld.processes(inside: "\(world.folder)/sites/south").isEmpty)
+        }
+    }
+
     // MARK: -
 
     /// - Returns: the run, which was killed behind the outcome of a step.

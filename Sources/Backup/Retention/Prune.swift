@@ -250,8 +250,8 @@ package struct PruneReport: Sendable, Codable, Equatable {
 }
 
 extension Journal {
-    /// - Throws: `PruneError.held` while the client is held.
     /// While a site is lost, nothing that its clients may come back from goes.
+    /// - Throws: `PruneError.held`, also while the client itself is held.
     func requireNoHold(_ client: ClientID) async throws {
         if let lost = try await declarations().first {
             throw PruneError(.held(place: "the journal", why: "site \(lost.site) is declared lost"), "\(client)")

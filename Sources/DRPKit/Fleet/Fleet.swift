@@ -61,18 +61,14 @@ extension Fleet {
     package func inactiveParts() -> [String] {
         var parts: [String] = []
         for site in sites {
-            if site.bastion == nil, !site.hosts.isEmpty { parts.append("sites.\(site.name).hosts") }
-            if site.isReserve { parts.append("sites.\(site.name).reserve") }
             if site.frontends.contains(where: { $0.runtime != nil }) {
                 parts.append("sites.\(site.name).frontends.runtime")
             }
         }
         for policy in policies {
             if policy.log != nil { parts.append("policies.\(policy.name).log") }
-            if policy.drill != nil { parts.append("policies.\(policy.name).drill") }
         }
         for client in clients {
-            if client.needs != nil { parts.append("clients.\(client.id).needs") }
             if client.hours != nil { parts.append("clients.\(client.id).hours") }
             if !client.contacts.isEmpty { parts.append("clients.\(client.id).contacts") }
             // Wherever it lives now: a client moves to any site.

@@ -116,8 +116,12 @@ package struct Drill: Sendable {
 
 extension Fleet {
     /// What a drill of the client proves: a hash of all that the fleet file says of it and of its policy.
-    fileprivate func rehearsed(_ client: Client) -> ContentHash {
-        let parts = ["\(client)", policy(of: client).map { "\($0)" } ?? ""]
+    func rehearsed(_ client: Client) -> ContentHash {
+        // A dictionary's own description has another order in each process.
+        let secrets = (client.services.api?.secrets ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+        var plain = client
+        plain.services.api?.secrets = [:]
+        let parts = ["\(plain)", policy(of: client).map { "\($0)" } ?? ""] + secrets
         return ContentHash(hashing: Array(parts.joined(separator: "\n").utf8))
     }
 }

@@ -75,7 +75,6 @@ struct RunWorker {
         case .recordIntent(let step):
             hit(step, "before-intent")
             attempt = try await journal.recordIntent(run: run.id, step: step, holding: lease)
-            steps[step].state = .active
             hit(step, "after-intent")
             tell(step, .began(attempt: attempt?.number ?? 1))
             return .intentRecorded
@@ -98,7 +97,6 @@ struct RunWorker {
             hit(step, "before-outcome")
             try await journal.recordOutcome(outcome.json, of: current(step), holding: lease)
             steps[step].outcome = outcome.json
-            steps[step].state = .done
             hit(step, "after-outcome")
             tell(step, .done(outcome))
             return .outcomeRecorded
@@ -112,7 +110,8 @@ struct RunWorker {
             tell(step, .failed(failure.fault, retryAfter: nil))
             return nil
         case .turnBack(let step, let failure):
-            let losses = try await engine.losses(of: RunReport(run: run, steps: steps, attempts: []))
+            // Read again: what this process noted is in the journal alone.
+            let losses = try await engine.losses(of: try await engine.report(on: run.id))
             guard losses.isEmpty else {
                 let why = Fault(
                     code: failure.fault.code,

@@ -14,6 +14,8 @@ package protocol Step: Sendable {
     static var schema: [SettingSpec] { get }
     /// The deadline and the retries when the runbook names none.
     static var rule: StepRule { get }
+    /// Whether it acts on what clients use now: the source, or the records. Such a step is refused in drills.
+    static var changesProduction: Bool { get }
 
     /// What would be done, without doing it. Outcomes of earlier steps are not there yet.
     func plan(_ context: StepContext) async throws -> StepPlan
@@ -29,6 +31,7 @@ package protocol Step: Sendable {
 }
 
 extension Step {
+    package static var changesProduction: Bool { false }
     package func losses(_ context: StepContext) async throws -> [String] { [] }
 }
 
@@ -130,6 +133,7 @@ package struct StepCatalog: Sendable {
         package var kind: String
         package var schema: [SettingSpec]
         package var rule: StepRule
+        package var changesProduction: Bool
         /// Makes the step; called for each use, so that a step may hold state of its own use only.
         package var make: @Sendable () -> any Step
     }
@@ -141,13 +145,18 @@ package struct StepCatalog: Sendable {
     /// - Precondition: no step of this kind was added before.
     package mutating func add<Kind: Step>(_ make: @escaping @Sendable () -> Kind) {
         precondition(entries[Kind.kind] == nil, "two steps of kind \(Kind.kind)")
-        entries[Kind.kind] = Entry(kind: Kind.kind, schema: Kind.schema, rule: Kind.rule, make: make)
+        entries[Kind.kind] = Entry(
+            kind: Kind.kind, schema: Kind.schema, rule: Kind.rule, changesProduction: Kind.changesProduction, make: make)
     }
 
     package var kinds: [String] { entries.keys.sorted() }
     package subscript(kind: String) -> Entry? { entries[kind] }
     /// What the runbook's validator needs to know.
     package var schemas: [String: StepSchema] {
-        entries.mapValues { StepSchema(settings: $0.schema, deadline: $0.rule.deadline, retries: $0.rule.retries) }
+        entries.mapValues {
+            StepSchema(
+                settings: $0.schema, deadline: $0.rule.deadline, retries: $0.rule.retries,
+                changesProduction: $0.changesProduction)
+        }
     }
 }

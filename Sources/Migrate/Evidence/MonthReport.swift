@@ -49,9 +49,9 @@ package struct MonthReport: Sendable, Codable, Hashable {
     package static func make(
         month: String, journal: Journal, fleet: Fleet, drill: Drill, runbook: Runbook, now: Date
     ) async throws -> MonthReport {
-        let engineless = try await journal.runs(limit: .max).filter { JournalDate.text($0.declared).hasPrefix(month) }
+        let runs = try await journal.runs(limit: .max).filter { JournalDate.text($0.declared).hasPrefix(month) }
         var rows: [Row] = []
-        for run in engineless.reversed() {
+        for run in runs.reversed() {
             let report = RunReport(run: run, steps: try await journal.steps(of: run.id), attempts: [])
             let objectives = fleet.client(run.client).map { fleet.objectives(of: $0) } ?? Objectives()
             let evidence = MoveEvidence(report, objectives: objectives)

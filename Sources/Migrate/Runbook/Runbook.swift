@@ -53,6 +53,12 @@ package struct Runbook: Sendable, Hashable {
                 problems: [Problem(file: file, line: 0, column: 0, "it has no step for the mode \(mode.rawValue)")])
         }
         for index in steps.indices {
+            if mode == .drill, schemas[steps[index].kind]?.changesProduction == true {
+                problems.append(
+                    problem(
+                        steps[index], "step \(steps[index].name) would change production in a drill",
+                        advice: "Leave it out of drills: `modes: [real]`."))
+            }
             for (name, value) in steps[index].settings.values.sorted(by: { $0.key < $1.key }) {
                 let used = InputText.names(in: value)
                 guard !used.isEmpty else { continue }

@@ -52,11 +52,14 @@ package struct StepSchema: Sendable, Hashable {
     package var settings: [SettingSpec]
     package var deadline: Duration
     package var retries: Int
+    /// Not for drills.
+    package var changesProduction: Bool
 
-    package init(settings: [SettingSpec], deadline: Duration, retries: Int) {
+    package init(settings: [SettingSpec], deadline: Duration, retries: Int, changesProduction: Bool = false) {
         self.settings = settings
         self.deadline = deadline
         self.retries = retries
+        self.changesProduction = changesProduction
     }
 }
 

@@ -7,6 +7,7 @@ package struct CatchUpStep: Step {
     package static let kind = "catch-up"
     package static let schema: [SettingSpec] = []
     package static let rule = StepRule(deadline: .seconds(2 * 3600), retries: 1)
+    package static let changesProduction = true
 
     let world: StepWorld
 

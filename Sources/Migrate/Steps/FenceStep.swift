@@ -12,6 +12,7 @@ package struct FenceStep: Step {
             about: "What a source that cannot be reached means: `record` (the run goes on) or `fail`, the default."),
     ]
     package static let rule = StepRule(deadline: .seconds(120), retries: 2)
+    package static let changesProduction = true
 
     let world: StepWorld
 

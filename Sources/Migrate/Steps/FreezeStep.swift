@@ -6,6 +6,7 @@ package struct FreezeStep: Step {
     package static let kind = "freeze"
     package static let schema: [SettingSpec] = []
     package static let rule = StepRule(deadline: .seconds(60), retries: 2)
+    package static let changesProduction = true
 
     let world: StepWorld
 

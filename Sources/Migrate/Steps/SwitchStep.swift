@@ -8,6 +8,7 @@ package struct SwitchStep: Step {
     package static let kind = "switch"
     package static let schema: [SettingSpec] = []
     package static let rule = StepRule(deadline: .seconds(300), retries: 2)
+    package static let changesProduction = true
 
     let world: StepWorld
 
@@ -86,15 +87,23 @@ package struct SwitchStep: Step {
     /// Puts back what stood there before, as a change of its own with a higher epoch: nothing that others wrote is touched.
     package func undo(_ context: StepContext) async throws {
         let client = try world.client(context)
-        let owner = try owner(context, try world.targetSite(context))
+        let site = try world.targetSite(context)
+        let owner = try owner(context, site)
+        let ours = Self.addresses(site, try world.deployment(context))
         for domain in client.domains {
             guard let note = context.notes["before \(domain)"] else { continue }
             let before = try note.decode(TrafficRecord.self)
             let traffic = try world.requireTraffic(context)
             let found = try await traffic.records.read(domain)
-            guard found.owner == owner, !before.addresses.isEmpty else { continue }
             let back = OwnerRecord(
                 client: owner.client, site: before.owner?.site ?? client.site, epoch: owner.epoch + 1)
+            // Never changed, or taken back already.
+            if found == before || found.owner == back { continue }
+            guard found.owner == owner, found.addresses == ours, !before.addresses.isEmpty else {
+                throw StepError(
+                    context, .refused,
+                    "the records of \(domain) are not as this run left them (\(found)): put them right by hand first")
+            }
             _ = try await traffic.records.switchOver(
                 domain, from: found, to: before.addresses, owner: back, ttlSeconds: max(1, before.ttlSeconds))
             context.progress("\(domain): back to \(before.addresses.joined(separator: ", "))")

@@ -20,7 +20,7 @@ struct FailoverCommands: AsyncParsableCommand {
         var site: SiteName
 
         func check(_ composition: Composition) throws {
-            for name in [site] where composition.fleet.site(name) == nil { throw Self.unknown(name, composition) }
+            guard composition.fleet.site(site) != nil else { throw Self.unknown(site, composition) }
         }
 
         static func unknown(_ site: SiteName, _ composition: Composition) -> UsageError {

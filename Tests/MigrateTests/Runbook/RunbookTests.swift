@@ -16,7 +16,7 @@ struct RunbookTests {
                 SettingSpec("content", .choice(["exact", "count"]), about: "how"),
                 SettingSpec("checks", .list, about: "which"), SettingSpec("strict", .boolean, about: "whether"),
             ], deadline: .seconds(60), retries: 0),
-        "switch": StepSchema(settings: [], deadline: .seconds(60), retries: 0),
+        "switch": StepSchema(settings: [], deadline: .seconds(60), retries: 0, changesProduction: true),
         "probe": StepSchema(
             settings: [SettingSpec("for", .duration, about: "how long"), SettingSpec("limit", .size, about: "cap")],
             deadline: .seconds(60), retries: 0),
@@ -135,6 +135,18 @@ struct RunbookTests {
                 "step deploy needs the input 'target'", "'for' of step probe must be a duration such as 30s, 5m, 1h",
             ])
         #expect(error?.code == .runbookInvalid)
+    }
+
+    @Test("a drill with a step that would change production is refused, unless the step is left out of drills")
+    func drills() throws {
+        let runbook = try Self.read(Self.head + "  - preflight:\n  - switch:\n")
+        let error = #expect(throws: RunbookError.self) { try runbook.resolved(with: [:], mode: .drill) }
+        #expect(error?.problems.map(\.message) == ["step switch would change production in a drill"])
+        #expect(error?.problems.first?.line == 6)
+        let careful = try Self.read(Self.head + "  - preflight:\n  - switch: {modes: [real]}\n")
+        #expect(try careful.resolved(with: [:], mode: .drill).steps.map(\.name) == ["preflight"])
+        let inDrills = Self.kinds.filter { !$0.changesProduction }.map { $0.kind }
+        #expect(Set(Self.kinds.map { $0.kind }).subtracting(inDrills) == ["freeze", "catch-up", "fence", "switch"])
     }
 
     @Test("an input that looks like another input is not filled in again")

@@ -61,11 +61,15 @@ extension DemoWorld {
     }
 
     private func addRecords() async throws {
+        try await changeRecords(options.clients.map { "update add \(domain($0)) 5 A \(north)" })
+    }
+
+    /// Changes records of the zone by hand, as nsupdate takes it.
+    func changeRecords(_ lines: [String]) async throws {
         let parts = dnsServer.split(separator: ":")
-        let lines = options.clients.map { "update add \(domain($0)) 5 A \(north)\n" }.joined()
         let ended = try await shell(
             ["/usr/bin/nsupdate", "-k", dns.withLock { $0["DNS_TSIG_FILE"] ?? "" }],
-            input: "server \(parts[0]) \(parts[1])\nzone \(dns.withLock { $0["DNS_ZONE"] ?? "" })\n\(lines)send\n")
+            input: "server \(parts[0]) \(parts[1])\nzone \(dns.withLock { $0["DNS_ZONE"] ?? "" })\n\(lines.joined(separator: "\n"))\nsend\n")
         guard ended.status == 0 else { throw WorldError("nsupdate: \(ended.stderr)") }
     }
 
