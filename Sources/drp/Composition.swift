@@ -99,20 +99,18 @@ struct Composition: Sendable {
             capture: { [backupJob, progress] in
                 try await backupJob.run($0, holding: $1, progress: progress)
             }, runner: CommandRunner(),
-            deployer: { [clock, fleet] in try Self.deployer($0, $1, clock: clock, state: fleet.state) },
+            deployer: { try deployer($0, $1) },
             traffic: try await traffic(), http: CurlClient(), logger: logger, progress: progress)
     }
 
-    private static func deployer(
-        _ site: Site, _ mode: RunMode, clock: any WallClock, state: String
-    ) throws -> any Deployer {
+    private func deployer(_ site: Site, _ mode: RunMode) throws -> any Deployer {
         if let docker = site.docker {
             guard mode == .real else {
                 throw UsageError(
                     "site \(site.name) runs containers, where this version cannot rehearse yet",
                     advice: "Rehearse at a site of `provider: local`.")
             }
-            return try containers(docker, site, clock: clock, state: state)
+            return containers(docker, site)
         }
         guard site.isLocal, let folder = site.folder, let frontend = site.frontends.first else {
             throw UsageError(
@@ -127,17 +125,19 @@ struct Composition: Sendable {
             local, administrator: ServerAdministrator(clock: clock), http: CurlClient(), clock: clock)
     }
 
-    private static func containers(
-        _ docker: Site.Docker, _ site: Site, clock: any WallClock, state: String
-    ) throws -> any Deployer {
+    private func containers(_ docker: Site.Docker, _ site: Site) -> any Deployer {
         let images = DockerSite.Images(mongo: docker.mongo, redis: docker.redis, edge: docker.edge)
         var settings = DockerSite(
-            name: site.name, folder: "\(state)/sites/\(site.name)", addresses: site.frontends.map(\.address),
+            name: site.name, folder: "\(fleet.state)/sites/\(site.name)", addresses: site.frontends.map(\.address),
             images: images)
         if let subnets = docker.subnets.flatMap(Subnet.init) { settings.subnets = subnets }
         let http = CurlClient()
+        let engine = DockerEngine(http: http) { [ssh] in
+            guard ssh.leads(to: site.name) else { return docker.socket }
+            return try await ssh.host(site.name).forward(to: .unix(docker.socket))
+        }
         return DockerDeployer(
-            settings, engine: DockerEngine(socket: docker.socket, http: http), reach: DirectReach(),
+            settings, engine: engine, way: reach.way(into: site.name),
             administrator: ServerAdministrator(clock: clock), http: http, clock: clock)
     }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Stands in for SSH's forwards into a Docker site: docker_relay.py NETWORK_NAMESPACE CONTROL_SOCKET
 
-A client of the control socket writes a line `HOST:PORT` and reads the port of 127.0.0.1 from which connections are carried
-on to HOST:PORT as the namespace sees it. The same place keeps its port for as long as the relay lives.
+A client of the control socket writes a line `HOST:PORT` and reads the path of a unix socket from which connections are carried
+on to HOST:PORT as the namespace sees it. The same place keeps its socket for as long as the relay lives.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import threading
 
 NAMESPACE, CONTROL = sys.argv[1:]
 CLONE_NEWNET = 0x40000000
-ports, lock = {}, threading.Lock()
+paths, lock = {}, threading.Lock()
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -60,19 +60,23 @@ def accept(listener, place):
         threading.Thread(target=carry, args=(outer, place), daemon=True).start()
 
 
-def port_for(place):
+def path_for(place):
     with lock:
-        if place not in ports:
-            listener = socket.create_server(("127.0.0.1", 0))
-            ports[place] = listener.getsockname()[1]
+        if place not in paths:
+            # libmongoc takes a path for a socket's only if it ends so.
+            path = "%s.%d.sock" % (CONTROL, len(paths))
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(path)
+            listener.listen(64)
+            paths[place] = path
             threading.Thread(target=accept, args=(listener, place), daemon=True).start()
-        return ports[place]
+        return paths[place]
 
 
 def serve(client):
     with client, client.makefile("rw") as lines:
         for line in lines:
-            lines.write("%d\n" % port_for(line.strip()))
+            lines.write(path_for(line.strip()) + "\n")
             lines.flush()
 
 

@@ -68,7 +68,7 @@ package struct Deployment: Sendable, Hashable, Codable {
         package var api: Int
     }
 
-    /// Where things answer inside the site, as its host sees it; `StackReach` leads there.
+    /// Where things answer inside the site, as its host sees it; `SiteReach` leads there.
     package struct Inside: Sendable, Hashable, Codable {
         package var mongo: HostPort
         package var redis: HostPort

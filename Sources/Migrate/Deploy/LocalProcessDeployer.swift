@@ -252,9 +252,11 @@ package struct LocalProcessDeployer: Deployer {
     private func answers(_ service: String, _ deployment: Deployment) async throws -> Bool {
         switch service {
         case "mongo":
-            return try await administrator.mongoAnswers(host: deployment.address, port: deployment.ports.mongo)
+            let place = HostPort(host: deployment.address, port: deployment.ports.mongo)
+            return try await administrator.mongoAnswers(.init(uri: Secret("mongodb://\(place)/?directConnection=true")))
         case "redis":
-            return try await administrator.redisKeyCount(uri: try secret(deployment.secretFiles.redisForDRP)) != nil
+            return try await administrator.redisKeyCount(
+                .init(uri: try secret(deployment.secretFiles.redisForDRP))) != nil
         default:
             var request = HTTPRequest(url: "http://\(deployment.address):\(deployment.ports.api)/")
             request.deadline = .seconds(5)
@@ -267,8 +269,10 @@ package struct LocalProcessDeployer: Deployer {
     private func refuseData(in deployment: Deployment, _ folder: DeploymentFolder) async throws {
         let wasRunning = folder.process("mongo").find() != nil && folder.process("redis").find() != nil
         try await startDatabases(deployment, folder)
-        let inMongo = try await administrator.mongoHoldsData(uri: try secret(deployment.secretFiles.mongoForDRP))
-        let inRedis = try await administrator.redisKeyCount(uri: try secret(deployment.secretFiles.redisForDRP)) ?? 0
+        let inMongo = try await administrator.mongoHoldsData(
+            .init(uri: try secret(deployment.secretFiles.mongoForDRP)))
+        let inRedis = try await administrator.redisKeyCount(
+            .init(uri: try secret(deployment.secretFiles.redisForDRP))) ?? 0
         guard inMongo || inRedis > 0 else { return }
         if !wasRunning { try await stop(deployment.client) }
         throw DeployError(

@@ -2,12 +2,12 @@ internal import Backup
 package import DRPKit
 
 extension ServerAdministrator: RemoteDatabaseAdministrator {
-    package func initiateReplicaSet(uri: Secret, member: HostPort, name: String) async throws {
-        try await initiate(Self.settings(uri), member: member, name: name)
+    package func initiateReplicaSet(_ endpoint: DatabaseEndpoint, member: HostPort, name: String) async throws {
+        try await initiate(Self.settings(endpoint), member: member, name: name)
     }
 
-    package func createUsers(uri: Secret, users: [DatabaseUser]) async throws {
-        let settings = Self.settings(uri)
+    package func createUsers(_ endpoint: DatabaseEndpoint, users: [DatabaseUser]) async throws {
+        let settings = Self.settings(endpoint)
         try await OwnThread.run("mongo-users") {
             let connection = try Self.loggedIn(settings)
             for user in users {
@@ -30,8 +30,8 @@ extension ServerAdministrator: RemoteDatabaseAdministrator {
         _ = try connection.run(command, on: "admin")
     }
 
-    private static func settings(_ uri: Secret) -> MongoSettings {
+    private static func settings(_ endpoint: DatabaseEndpoint) -> MongoSettings {
         MongoSettings(
-            uri: uri, connectTimeout: .seconds(10), selectionTimeout: .seconds(10), commandTimeout: .seconds(30))
+            uri: endpoint.uri, socket: endpoint.socket, connectTimeout: .seconds(10), selectionTimeout: .seconds(10), commandTimeout: .seconds(30))
     }
 }

@@ -8,8 +8,10 @@ package struct ServerAdministrator: DatabaseAdministrator {
 
     package init(clock: any WallClock) { self.clock = clock }
 
-    package func mongoAnswers(host: String, port: Int) async throws -> Bool {
-        let settings = Self.local(host, port, patience: .seconds(2))
+    package func mongoAnswers(_ endpoint: DatabaseEndpoint) async throws -> Bool {
+        let settings = MongoSettings(
+            uri: endpoint.uri, socket: endpoint.socket, connectTimeout: .seconds(2), selectionTimeout: .seconds(2),
+            commandTimeout: .seconds(30))
         return try await OwnThread.run("mongo-ping") {
             do {
                 try MongoConnection(settings, side: .target).ping()
@@ -121,13 +123,15 @@ package struct ServerAdministrator: DatabaseAdministrator {
         _ = try connection.run(command, on: "admin")
     }
 
-    package func mongoHoldsData(uri: Secret) async throws -> Bool {
-        try await !MongoPreflight.isEmpty(settings: MongoSettings(uri: uri))
+    package func mongoHoldsData(_ endpoint: DatabaseEndpoint) async throws -> Bool {
+        try await !MongoPreflight.isEmpty(settings: MongoSettings(uri: endpoint.uri, socket: endpoint.socket))
     }
 
-    package func redisKeyCount(uri: Secret) async throws -> Int? {
+    package func redisKeyCount(_ endpoint: DatabaseEndpoint) async throws -> Int? {
         do {
-            return Int(clamping: try await RedisServer.keyCount(try RedisSettings(uri: uri, side: .target)))
+            var settings = try RedisSettings(uri: endpoint.uri, side: .target)
+            settings.socket = endpoint.socket
+            return Int(clamping: try await RedisServer.keyCount(settings))
         } catch let error as RedisError where [.unreachable, .busy, .broken].contains(error.reason) {
             return nil
         }

@@ -236,7 +236,7 @@ final class DeployWorld: DatabaseAdministrator, HTTPClient {
         }
     }
 
-    func mongoAnswers(host: String, port: Int) async throws -> Bool {
+    func mongoAnswers(_ endpoint: DatabaseEndpoint) async throws -> Bool {
         try called()
         return state.withLock { $0.mongoAnswers }
     }
@@ -244,12 +244,12 @@ final class DeployWorld: DatabaseAdministrator, HTTPClient {
     func initiateReplicaSet(host: String, port: Int, name: String) async throws { try called() }
     func createUsers(host: String, port: Int, users: [DatabaseUser]) async throws { try called() }
 
-    func mongoHoldsData(uri: Secret) async throws -> Bool {
+    func mongoHoldsData(_ endpoint: DatabaseEndpoint) async throws -> Bool {
         try called()
         return state.withLock { $0.mongoHoldsData }
     }
 
-    func redisKeyCount(uri: Secret) async throws -> Int? {
+    func redisKeyCount(_ endpoint: DatabaseEndpoint) async throws -> Int? {
         try called()
         return state.withLock { $0.redisKeys }
     }

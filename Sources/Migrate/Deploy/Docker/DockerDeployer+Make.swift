@@ -127,12 +127,12 @@ extension DockerDeployer {
         }
         for role in [DockerRole.mongo, .redis] { try await engine.startContainer(names.container(role)) }
         try await ready(.mongo, deployment, folder)
-        let uri = DockerURIs.mongoInternal(passwords, at: try await reach.way(to: inside.mongo))
+        let mongo = try await endpoint(DockerURIs.mongoInternal(passwords, at: inside.mongo), inside.mongo)
         try await administrator.initiateReplicaSet(
-            uri: uri, member: HostPort(host: "mongo", port: DockerFiles.mongoPort), name: deployment.client.text)
+            mongo, member: HostPort(host: "mongo", port: DockerFiles.mongoPort), name: deployment.client.text)
         Failpoint.hit("deploy.initiated")
         try await administrator.createUsers(
-            uri: uri,
+            mongo,
             users: [
                 DatabaseUser(name: "drp-admin", password: Secret(passwords.mongoForDRP), role: "root"),
                 DatabaseUser(name: "drp-app", password: Secret(passwords.mongoForApp), role: "readWriteAnyDatabase"),
@@ -170,14 +170,22 @@ extension DockerDeployer {
     }
 
     func answers(_ role: DockerRole, _ deployment: Deployment, _ folder: DeploymentFolder) async throws -> Bool {
+        do { return try await asked(role, deployment, folder) } catch let error as SSHError {
+            // The way is open up to the host, and nothing listens there.
+            guard case .serviceUnreachable = error.reason else { throw error }
+            return false
+        }
+    }
+
+    private func asked(_ role: DockerRole, _ deployment: Deployment, _ folder: DeploymentFolder) async throws -> Bool {
         guard let inside = deployment.inside, let passwords = try folder.knownPasswords() else { return false }
         switch role {
         case .mongo:
-            let way = try await reach.way(to: inside.mongo)
-            return try await administrator.mongoAnswers(host: way.host, port: way.port)
+            let open = Secret("mongodb://\(inside.mongo)/?directConnection=true")
+            return try await administrator.mongoAnswers(try await endpoint(open, inside.mongo))
         case .redis:
-            let way = try await reach.way(to: inside.redis)
-            return try await administrator.redisKeyCount(uri: DockerURIs.redis(passwords, at: way)) != nil
+            let uri = DockerURIs.redis(passwords, at: inside.redis)
+            return try await administrator.redisKeyCount(try await endpoint(uri, inside.redis)) != nil
         case .edge:
             return try await edgeStatus(deployment, inside, folder) != nil
         case .api:
@@ -187,14 +195,21 @@ extension DockerDeployer {
         }
     }
 
+    /// A server inside the site, as it is reached from here.
+    func endpoint(_ uri: Secret, _ place: HostPort) async throws -> DatabaseEndpoint {
+        DatabaseEndpoint(uri: uri, socket: try await way?(place))
+    }
+
     /// - Returns: nil unless the edge answers with the client's certificate.
     private func edgeStatus(
         _ deployment: Deployment, _ inside: Deployment.Inside, _ folder: DeploymentFolder
     ) async throws -> Int? {
         guard let domain = deployment.domains?.first else { return nil }
-        let way = try await reach.way(to: inside.edge)
-        var request = HTTPRequest(url: "https://\(domain):\(way.port)/")
-        request.route = HTTPRequest.Route(host: domain, port: way.port, address: way.host)
+        let edge = inside.edge
+        var request = HTTPRequest(url: "https://\(domain):\(edge.port)/")
+        if let way { request.unixSocket = try await way(edge) } else {
+            request.route = HTTPRequest.Route(host: domain, port: edge.port, address: edge.host)
+        }
         // Nothing but this certificate, or one that it leads to, will do.
         request.caFile = folder.secret("edge-chain.pem")
         request.deadline = .seconds(5)

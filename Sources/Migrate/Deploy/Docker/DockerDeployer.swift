@@ -11,18 +11,19 @@ internal import Glibc
 package struct DockerDeployer: Deployer {
     let site: DockerSite
     let engine: DockerEngine
-    let reach: any StackReach
+    /// To what answers inside the site; nil where its host is this machine.
+    let way: SiteReach.Way?
     let administrator: any RemoteDatabaseAdministrator
     let http: any HTTPClient
     let clock: any WallClock
 
     package init(
-        _ site: DockerSite, engine: DockerEngine, reach: any StackReach,
+        _ site: DockerSite, engine: DockerEngine, way: SiteReach.Way?,
         administrator: any RemoteDatabaseAdministrator, http: any HTTPClient, clock: any WallClock
     ) {
         self.site = site
         self.engine = engine
-        self.reach = reach
+        self.way = way
         self.administrator = administrator
         self.http = http
         self.clock = clock
@@ -216,10 +217,10 @@ package struct DockerDeployer: Deployer {
         try await engine.startContainer(redis.id)
         for role in [DockerRole.mongo, .redis] { try await ready(role, deployment, folder) }
         let inMongo = try await administrator.mongoHoldsData(
-            uri: DockerURIs.mongoInternal(passwords, at: try await reach.way(to: inside.mongo)))
+            try await endpoint(DockerURIs.mongoInternal(passwords, at: inside.mongo), inside.mongo))
         let inRedis =
             try await administrator.redisKeyCount(
-                uri: DockerURIs.redis(passwords, at: try await reach.way(to: inside.redis))) ?? 0
+                try await endpoint(DockerURIs.redis(passwords, at: inside.redis), inside.redis)) ?? 0
         guard inMongo || inRedis > 0 else { return }
         if !wasRunning { try await stop(deployment.client) }
         throw DeployError(.notEmpty, "volumes \(inventory.names.prefix)*-data", "they hold data of \(whose)")

@@ -9,12 +9,13 @@ package final class DockerEngine: Sendable {
     /// changed in between.
     static let versions = 41...47
 
-    private let socket: String
+    private let socket: @Sendable () async throws -> String
     private let http: any HTTPClient
     /// What both sides speak, once asked.
     private let version = Mutex<Int?>(nil)
 
-    package init(socket: String, http: any HTTPClient) {
+    /// - Parameter socket: asked before each request: a way that was lost may have been opened again.
+    package init(http: any HTTPClient, socket: @escaping @Sendable () async throws -> String) {
         self.socket = socket
         self.http = http
     }
@@ -109,6 +110,7 @@ package final class DockerEngine: Sendable {
         }
         var request = HTTPRequest(url: url)
         request.method = method
+        let socket = try await socket()
         request.unixSocket = socket
         request.deadline = deadline
         request.maximumBody = maximumBody
@@ -123,13 +125,13 @@ package final class DockerEngine: Sendable {
         }
         let response: HTTPResponse
         do { response = try await http.send(request) } catch let error as HTTPError {
-            throw translated(error, act)
+            throw Self.translated(error, act, socket)
         }
         guard response.status < 400 else { throw Self.refusal(response, act) }
         return response
     }
 
-    private func translated(_ error: HTTPError, _ act: String) -> DockerError {
+    private static func translated(_ error: HTTPError, _ act: String, _ socket: String) -> DockerError {
         let reason: DockerError.Reason =
             switch error.reason {
             case .unreachable: .unreachable

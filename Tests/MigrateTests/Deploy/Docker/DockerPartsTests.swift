@@ -54,7 +54,7 @@ struct DockerPartsTests {
             ("1.99", "1.48", nil), ("2.0", "2.0", nil),
         ] {
             let fake = FakeEngine(version: "{\"ApiVersion\":\"\(newest)\",\"MinAPIVersion\":\"\(oldest)\"}")
-            let engine = DockerEngine(socket: "/nowhere", http: fake)
+            let engine = DockerEngine(http: fake, socket: { "/nowhere" })
             guard let spoken else {
                 await #expect(throws: DockerError.self) { try await engine.networks() }
                 continue
@@ -68,16 +68,16 @@ struct DockerPartsTests {
     func refusals() async throws {
         let fake = FakeEngine(version: "{\"ApiVersion\":\"1.41\"}", status: 409, body: "{\"message\":\"in\\nuse\"}")
         let error = await #expect(throws: DockerError.self) {
-            try await DockerEngine(socket: "/nowhere", http: fake).send("remove x", .delete, ["networks", "a/../b"])
+            try await DockerEngine(http: fake, socket: { "/nowhere" }).send("remove x", .delete, ["networks", "a/../b"])
         }
         #expect(error?.reason == .conflict && error?.message == "Docker, remove x: in use")
         #expect(fake.lastURL() == "http://docker/v1.41/networks/a%2F..%2Fb")
-        #expect(try await DockerEngine(socket: "/nowhere", http: fake).image("a/../../networks") == nil)
+        #expect(try await DockerEngine(http: fake, socket: { "/nowhere" }).image("a/../../networks") == nil)
     }
 
     @Test("where no engine listens, the socket is named")
     func noSocket() async throws {
-        let engine = DockerEngine(socket: "/nowhere/docker.sock", http: CurlClient())
+        let engine = DockerEngine(http: CurlClient()) { "/nowhere/docker.sock" }
         let error = await #expect(throws: DockerError.self) { try await engine.networks() }
         #expect(error?.reason == .unreachable && error?.message.contains("/nowhere/docker.sock") == true)
     }

@@ -48,7 +48,7 @@ struct DockerWorld: Sendable {
         python = try variable("DRP_TEST_PYTHON")
         self.folder = "\(folder)/site"
         files = folder
-        engine = DockerEngine(socket: socket, http: CurlClient())
+        engine = Self.engine(socket, CurlClient())
     }
 
     var site: DockerSite { DockerSite(name: SiteName("north")!, folder: folder, addresses: addresses, images: images) }
@@ -58,8 +58,12 @@ struct DockerWorld: Sendable {
         var site = site
         if let addresses { site.addresses = addresses }
         return DockerDeployer(
-            site, engine: http.map { DockerEngine(socket: socket, http: $0) } ?? engine, reach: reach,
+            site, engine: http.map { Self.engine(socket, $0) } ?? engine, way: reach.way,
             administrator: ServerAdministrator(clock: SystemClock()), http: CurlClient(), clock: SystemClock())
+    }
+
+    private static func engine(_ socket: String, _ http: any HTTPClient) -> DockerEngine {
+        DockerEngine(http: http) { socket }
     }
 
     func spec(_ client: String, run: String = "run-1", owner: UUID) async throws -> DeploymentSpec {
@@ -228,9 +232,12 @@ struct DockerWorld: Sendable {
         let (inside, passwords) = (try #require(deployment.inside), try passwords(client))
         return (
             try await administrator.mongoHoldsData(
-                uri: DockerURIs.mongoInternal(passwords, at: try await reach.way(to: inside.mongo))),
+                .init(
+                    uri: DockerURIs.mongoInternal(passwords, at: inside.mongo),
+                    socket: try await reach.way(inside.mongo))),
             try await administrator.redisKeyCount(
-                uri: DockerURIs.redis(passwords, at: try await reach.way(to: inside.redis)))
+                .init(
+                    uri: DockerURIs.redis(passwords, at: inside.redis), socket: try await reach.way(inside.redis)))
         )
     }
 
@@ -248,10 +255,10 @@ struct DockerWorld: Sendable {
 }
 
 /// The relay of `script/services/docker`, in place of forwards by SSH.
-struct RelayReach: StackReach {
+struct RelayReach: Sendable {
     let control: String
 
-    func way(to place: HostPort) async throws -> HostPort {
+    @Sendable func way(_ place: HostPort) async throws -> String {
         let control = control
         return try await OwnThread.run("relay") {
             let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
@@ -267,10 +274,10 @@ struct RelayReach: StackReach {
             try #require(connected == 0, "the relay at \(control)")
             let line = Array("\(place)\n".utf8)
             try #require(write(descriptor, line, line.count) == line.count)
-            var answer = [UInt8](repeating: 0, count: 16)
+            var answer = [UInt8](repeating: 0, count: 128)
             let count = read(descriptor, &answer, answer.count)
-            let port = Int(String(decoding: answer.prefix(max(0, count)).dropLast(), as: UTF8.self))
-            return HostPort(host: "127.0.0.1", port: try #require(port))
+            try #require(count > 1, "the relay's answer")
+            return String(decoding: answer.prefix(count - 1), as: UTF8.self)
         }
     }
 }
