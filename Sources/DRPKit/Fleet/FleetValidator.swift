@@ -37,6 +37,12 @@ struct FleetValidator {
                 "the site '\(site.name)' has docker and needs frontends with IPv4 addresses, one for each client",
                 advice: "write [{address: 10.0.0.5}]")
         }
+        // Over several, nothing would say on which of them a client's containers are.
+        if site.bastion != nil, site.hosts.count != 1 {
+            notes.add(
+                place, "the site '\(site.name)' has docker behind a bastion and \(site.hosts.count) hosts",
+                advice: "give it the one host whose engine it is, and make a site of each other host")
+        }
     }
 
     /// What its edge and its API need where a client runs as containers.

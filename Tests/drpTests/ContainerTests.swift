@@ -1,0 +1,133 @@
+import DRPKit
+import Foundation
+import Testing
+
+/// The promise where it counts: the real binary, two Docker engines with networks of their own, and nothing but a bastion
+/// in between.
+@Suite(
+    "Sites of containers behind bastions", .serialized,
+    .enabled(if: ContainerWorld.isPossible || DemoWorld.isRequired, ContainerWorld.missing))
+struct ContainerTests {
+    @Test(
+        "clients move in and on with their sources alive; a lost site's come back elsewhere, killed once and with one broken"
+    )
+    func promise() async throws {
+        try await ContainerWorld.run(clients: ["acme", "birch", "cedar"]) { world in
+            try await Self.moveIn(world)
+            try await Self.moveOn(world, "cedar")
+            try await Self.expectClosed(world)
+            try await Self.failOver(world, broken: "birch", count: 2)
+        }
+    }
+
+    /// From plain servers into containers at north.
+    static func moveIn(_ world: ContainerWorld) async throws {
+        let backups = try await world.drp(["backup", "run", "--all"])
+        try #require(backups.status == 0, "\(backups.stdout)\(backups.stderr)")
+        for client in world.clients {
+            let before = try await world.manifest(of: client, at: "old")
+            let moved = try await migrate(world, client, to: "north")
+            try #require(moved.status == 0, "\(client): \(moved.stdout)\(moved.stderr)")
+            let after = try await world.manifest(of: client, at: "north")
+            #expect(try await world.differences(before, after) == "", "\(client)")
+            #expect(try await world.answer(of: client)?["client"] == .text(client), "\(client)")
+        }
+        // Now through the bastion.
+        let again = try await world.drp(["backup", "run", "--all"])
+        try #require(again.status == 0, "\(again.stdout)\(again.stderr)")
+    }
+
+    /// From one engine to the other.
+    private static func moveOn(_ world: ContainerWorld, _ client: String) async throws {
+        let before = try await world.manifest(of: client, at: "north")
+        let orders = try await world.answer(of: client)?["orders"]
+        let moved = try await migrate(world, client, to: "south")
+        try #require(moved.status == 0, "\(moved.stdout)\(moved.stderr)")
+        let after = try await world.manifest(of: client, at: "south")
+        #expect(try await world.differences(before, after) == "")
+        #expect(try await world.answer(of: client)?["orders"] == orders)
+        // The old side is stopped, and keeps its data.
+        let engine = try await world.variables("north/docker")["DOCKER_SOCKET"] ?? ""
+        let running = try await world.shell([
+            "/usr/bin/docker", "-H", "unix://\(engine)", "ps", "--format", "{{.Names}}", "--filter", "name=drp_\(client)_",
+        ])
+        #expect(running.status == 0 && running.stdout == "")
+        let kept = try await world.shell([
+            "/usr/bin/docker", "-H", "unix://\(engine)", "volume", "ls", "-q", "--filter", "name=drp_\(client)_mongo-data",
+        ])
+        #expect(kept.stdout == "drp_\(client)_mongo-data\n")
+    }
+
+    /// Nothing but the edges and sshd listens where others reach the site, and nothing of drp stays open there.
+    private static func expectClosed(_ world: ContainerWorld) async throws {
+        let network = try await world.variables("north/docker")["DOCKER_NETWORK"] ?? ""
+        let listening = try await world.shell(["/usr/bin/nsenter", "--net=\(network)", "/usr/bin/ss", "-Hltn"])
+        let places = listening.stdout.split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst(3).first }
+        let target = try await world.variables("north/ssh")["SSH_TARGET"] ?? ""
+        #expect(places.map(String.init) == [target], "\(listening.stdout)")
+        let sockets = try FileManager.default.contentsOfDirectory(atPath: "\(world.folder)/memory/drp-\(getuid())")
+        #expect(sockets == [])
+    }
+
+    /// - Parameters:
+    ///   - broken: a client whose certificate cannot be read any more.
+    ///   - count: of the clients that lived at north.
+    static func failOver(_ world: ContainerWorld, broken: String, count: Int) async throws {
+        let lost = Array(world.clients.prefix(count))
+        var before: [String: (ContainerWorld.Manifest, JSONValue?)] = [:]
+        for client in lost {
+            let orders = try await world.answer(of: client)?["orders"]
+            before[client] = (try await world.manifest(of: client, at: "north"), orders)
+        }
+        let brokenAddress = try await world.addresses(of: broken)
+        try FileManager.default.removeItem(atPath: "\(world.folder)/certificates/\(broken).key")
+        try await world.lose("north")
+        let declared = try await world.drp(["failover", "declare", "north", "--reason", "fire", "--confirm", "north"])
+        try #require(declared.status == 0, "\(declared.stderr)")
+        let run = ["failover", "run", "north", "--identity", world.identity, "--confirm", "north"]
+        let killed = try await world.drp(run, environment: ["DRP_FAILPOINT": "run.step.deploy.after-outcome"])
+        #expect(killed.status == 137, "\(killed.stdout)\(killed.stderr)")
+        let ended = try await world.drp(run + ["--json"])
+        #expect(ended.status == 3, "\(ended.stdout)\(ended.stderr)")
+        let answer = try JSONDecoder().decode(Answer.self, from: Data(ended.stdout.utf8))
+        #expect(answer.clients.map(\.client) == lost)
+        for row in answer.clients {
+            guard row.client != broken else {
+                #expect(row.state == "paused" && row.error?.contains(broken) == true, "\(row)")
+                #expect(try await world.addresses(of: broken) == brokenAddress)
+                continue
+            }
+            #expect(row.state == "serves" && row.data?.hasPrefix("equal: ") == true, "\(row)")
+            #expect((row.rto?.seconds ?? 0) > 0)
+            print("\(row.client): RTO \(row.rto?.seconds ?? -1) s")
+            let (held, orders) = try #require(before[row.client])
+            let after = try await world.manifest(of: row.client, at: "south")
+            #expect(try await world.differences(held, after) == "", "\(row.client)")
+            #expect(try await world.answer(of: row.client)?["orders"] == orders)
+        }
+        let withdrawn = try await world.drp(["failover", "withdraw", "north", "--reason", "it is gone"])
+        #expect(withdrawn.status == 0, "\(withdrawn.stderr)")
+        // They are protected where they live now.
+        let names = lost.filter { $0 != broken }
+        let backups = try await world.drp(["backup", "run"] + names)
+        #expect(backups.status == 0, "\(backups.stdout)\(backups.stderr)")
+    }
+
+    private static func migrate(_ world: ContainerWorld, _ client: String, to site: String) async throws -> Ended {
+        try await world.drp([
+            "migrate", "run", client, "--to", site, "--identity", world.identity, "--confirm", client,
+        ])
+    }
+
+    private struct Answer: Decodable {
+        struct Measured: Decodable { var seconds: Double }
+        struct Row: Decodable {
+            var client: String
+            var state: String
+            var data: String?
+            var error: String?
+            var rto: Measured?
+        }
+        var clients: [Row]
+    }
+}
