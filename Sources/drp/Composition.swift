@@ -1,6 +1,7 @@
 internal import Backup
 internal import DRPKit
 internal import Foundation
+internal import Glibc
 internal import Logging
 internal import Migrate
 internal import Synchronization
@@ -105,12 +106,7 @@ struct Composition: Sendable {
 
     private func deployer(_ site: Site, _ mode: RunMode) throws -> any Deployer {
         if let docker = site.docker {
-            guard mode == .real else {
-                throw UsageError(
-                    "site \(site.name) runs containers, where this version cannot rehearse yet",
-                    advice: "Rehearse at a site of `provider: local`.")
-            }
-            return containers(docker, site)
+            return containers(docker, site, isDrill: mode == .drill)
         }
         guard site.isLocal, let folder = site.folder, let frontend = site.frontends.first else {
             throw UsageError(
@@ -125,11 +121,13 @@ struct Composition: Sendable {
             local, administrator: ServerAdministrator(clock: clock), http: CurlClient(), clock: clock)
     }
 
-    private func containers(_ docker: Site.Docker, _ site: Site) -> any Deployer {
+    private func containers(_ docker: Site.Docker, _ site: Site, isDrill: Bool) -> any Deployer {
         let images = DockerSite.Images(mongo: docker.mongo, redis: docker.redis, edge: docker.edge)
         var settings = DockerSite(
-            name: site.name, folder: "\(fleet.state)/sites/\(site.name)", addresses: site.frontends.map(\.address),
+            name: site.name, folder: "\(fleet.state)/\(isDrill ? "drills" : "sites")/\(site.name)",
+            addresses: site.frontends.map(\.address),
             images: images)
+        settings.isDrill = isDrill
         if let subnets = docker.subnets.flatMap(Subnet.init) { settings.subnets = subnets }
         let http = CurlClient()
         let engine = DockerEngine(http: http) { [ssh] in
@@ -138,7 +136,19 @@ struct Composition: Sendable {
         }
         return DockerDeployer(
             settings, engine: engine, way: reach.way(into: site.name),
-            administrator: ServerAdministrator(clock: clock), http: http, clock: clock)
+            administrator: ServerAdministrator(clock: clock), http: http, clock: clock, host: hostCommand(site))
+    }
+
+    /// At the site's host, as root or by sudo without a password.
+    private func hostCommand(_ site: Site) -> HostCommand {
+        let isRoot = site.bastion == nil ? getuid() == 0 : (site.hosts.first?.user ?? site.bastion?.user) == "root"
+        let prefix = isRoot ? [] : ["/usr/bin/sudo", "-n"]
+        return { [ssh] command in
+            guard ssh.leads(to: site.name) else {
+                return try await CommandRunner().run(prefix + command, deadline: .seconds(30))
+            }
+            return try await ssh.host(site.name).run(prefix + command, deadline: .seconds(30))
+        }
     }
 
     private func traffic() async throws -> StepWorld.Traffic? {

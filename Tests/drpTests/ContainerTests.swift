@@ -14,6 +14,7 @@ struct ContainerTests {
     func promise() async throws {
         try await ContainerWorld.run(clients: ["acme", "birch", "cedar"]) { world in
             try await Self.moveIn(world)
+            try await Self.rehearse(world, "acme")
             try await Self.moveOn(world, "cedar")
             try await Self.expectClosed(world)
             try await Self.failOver(world, broken: "birch", count: 2)
@@ -35,6 +36,33 @@ struct ContainerTests {
         // Now through the bastion.
         let again = try await world.drp(["backup", "run", "--all"])
         try #require(again.status == 0, "\(again.stdout)\(again.stderr)")
+    }
+
+    /// Beside production, in networks that nothing leaves.
+    private static func rehearse(_ world: ContainerWorld, _ client: String) async throws {
+        let address = try await world.addresses(of: client)
+        let drill = ["drill", "run", client, "--to", "south", "--identity", world.identity]
+        let killed = try await world.drp(drill, environment: ["DRP_FAILPOINT": "run.step.restore.after-outcome"])
+        #expect(killed.status == 137, "\(killed.stdout)\(killed.stderr)")
+        #expect(try await !objects(world, at: "south", named: "drill_").isEmpty)
+        let ended = try await world.drp(drill)
+        #expect(ended.status == 0 && ended.stdout.contains("proven"), "\(ended.stdout)\(ended.stderr)")
+        #expect(ended.stdout.contains("equal: ") && ended.stdout.contains("packets out of its networks: 0 "))
+        #expect(try await objects(world, at: "south", named: "d").isEmpty)
+        #expect(try await world.addresses(of: client) == address)
+        #expect(try await world.answer(of: client)?["client"] == .text(client))
+    }
+
+    /// Containers, networks and volumes of a site.
+    private static func objects(_ world: ContainerWorld, at site: String, named prefix: String) async throws -> [String] {
+        let engine = try await world.variables("\(site)/docker")["DOCKER_SOCKET"] ?? ""
+        var found: [String] = []
+        for kind in [["ps", "-a", "--format", "{{.Names}}"], ["network", "ls", "--format", "{{.Name}}"], ["volume", "ls", "-q"]] {
+            let ended = try await world.shell(["/usr/bin/docker", "-H", "unix://\(engine)"] + kind)
+            #expect(ended.status == 0, "\(ended.stderr)")
+            found += ended.stdout.split(separator: "\n").map(String.init).filter { $0.hasPrefix(prefix) }
+        }
+        return found
     }
 
     /// From one engine to the other.

@@ -28,14 +28,16 @@ package struct HTTPCheck: Sendable {
 
     package init(_ http: any HTTPClient) { self.http = http }
 
+    /// - Parameter socket: leads to the address where it is not reached as it is.
     /// - Throws: `HTTPError` without an answer; `HTTPCheckError` with a wrong one.
     package func run(
-        _ scheme: Scheme = .http, domain: String, port: Int, address: String, client: ClientID,
+        _ scheme: Scheme = .http, domain: String, port: Int, address: String, socket: String? = nil, client: ClientID,
         deadline: Duration = .seconds(10)
     ) async throws -> Outcome {
         var request = HTTPRequest(url: "\(scheme.text)://\(domain):\(port)/")
         if case .https(let file) = scheme { request.caFile = file }
-        request.route = HTTPRequest.Route(host: domain, port: port, address: address)
+        request.unixSocket = socket
+        if socket == nil { request.route = HTTPRequest.Route(host: domain, port: port, address: address) }
         request.deadline = deadline
         let response = try await http.send(request)
         let place = "\(request.url) at \(address)"

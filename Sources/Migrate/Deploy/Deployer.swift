@@ -143,6 +143,13 @@ package protocol Deployer: Sendable {
 
     /// Stops and deletes the stack with its data, if it belongs to `owner`. Twice is once.
     func remove(_ client: ClientID, owner: UUID) async throws
+
+    /// What left the networks of a drill's stack since it was made; nil at sites that do not count.
+    func packets(of client: ClientID) async throws -> PacketCount?
+}
+
+extension Deployer {
+    package func packets(of client: ClientID) async throws -> PacketCount? { nil }
 }
 
 /// Why a stack could not be made, started or stopped.

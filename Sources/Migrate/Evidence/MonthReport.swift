@@ -17,6 +17,8 @@ package struct MonthReport: Sendable, Codable, Hashable {
         package var rpo: MoveEvidence.Measured?
         /// Measured.
         package var rto: MoveEvidence.Measured?
+        /// Of a drill: what left its networks; nil where the site does not count.
+        package var packets: PacketCount?
         package var error: String?
     }
 
@@ -59,7 +61,8 @@ package struct MonthReport: Sendable, Codable, Hashable {
                 Row(
                     run: run.id, client: run.client, kind: run.kind, mode: run.mode, state: run.state,
                     declared: run.declared, source: evidence.source, target: evidence.target, data: evidence.data,
-                    rpo: evidence.rpo, rto: evidence.rto, error: run.state == .done ? nil : run.error))
+                    rpo: evidence.rpo, rto: evidence.rto, packets: evidence.packets,
+                    error: run.state == .done ? nil : run.error))
         }
         let verdict = try await journal.verifyEvents()
         return MonthReport(

@@ -36,6 +36,9 @@ package struct MoveEvidence: Sendable, Codable, Hashable {
     /// From declaring to the first good answer under the client's name; measured.
     package var rto: Measured?
 
+    /// Of a drill; nil where the site does not count.
+    package var packets: PacketCount?
+
     package init(_ report: RunReport, objectives: Objectives) {
         client = report.run.client
         run = report.run.id
@@ -47,6 +50,8 @@ package struct MoveEvidence: Sendable, Codable, Hashable {
         data = outcomes["verify"]?.text("summary")
         // An outcome in another form is one of another version: it proves nothing here.
         domains = (try? outcomes["switch"]?["domains"]?.decode([Domain].self)) ?? []
+        // As above.
+        packets = try? outcomes["destroy"]?["packets"]?.decode(PacketCount.self)
         apiAddress = outcomes["probe"]?.text("address")
         apiStatus = outcomes["probe"]?.integer("status").map(Int.init)
         apiBody = outcomes["probe"]?.text("body")

@@ -30,7 +30,9 @@ package struct DeployStep: Step {
         guard let epoch = context.outcomes["preflight"]?.integer("epoch") else {
             throw StepError(context, .order, "it needs the outcome of a step 'preflight' before it")
         }
-        let port = context.mode == .drill ? try await drillPort(context) : nil
+        // In a container its port is nobody else's.
+        let isLocal = try world.targetSite(context).docker == nil
+        let port = context.mode == .drill && isLocal ? try await drillPort(context) : nil
         let spec = try await spec(context, client, epoch: Int(epoch), drillPort: port)
         return try Self.outcome(try await deployer(context).deploy(spec))
     }

@@ -17,7 +17,9 @@ package struct DestroyStep: Step {
 
     package func observe(_ context: StepContext) async throws -> Observation {
         guard case .absent = try await deployer(context).observe(context.client) else { return .notDone }
-        return .done(["removed": true])
+        let packets = try context.notes["packets"]?.decode(PacketCount.self)
+        if let why = Self.leak(packets) { return .cannotTell(why) }
+        return .done(try Self.outcome(packets))
     }
 
     package func apply(_ context: StepContext) async throws -> StepOutcome {
@@ -26,9 +28,27 @@ package struct DestroyStep: Step {
         guard try context.mode == .drill || world.targetSite(context).name != place.site else {
             throw StepError(context, .refused, "\(client.id) lives at \(place.site): its stack is not taken away")
         }
-        try await deployer(context).remove(client.id, owner: try world.writerKeys(client).client)
+        let deployer = try deployer(context)
+        var packets = try context.notes["packets"]?.decode(PacketCount.self)
+        if packets == nil, context.mode == .drill, let counted = try await deployer.packets(of: client.id) {
+            // Kept first: with the networks, the counters go.
+            try await context.note("packets", try JSONValue(encoding: counted))
+            packets = counted
+        }
+        try await deployer.remove(client.id, owner: try world.writerKeys(client).client)
         Failpoint.hit("destroy.removed")
-        return ["removed": true]
+        if let why = Self.leak(packets) { throw StepError(context, .refused, why) }
+        return try Self.outcome(packets)
+    }
+
+    private static func leak(_ packets: PacketCount?) -> String? {
+        guard let packets, packets.left > 0 else { return nil }
+        return "\(packets.left) packets left the drill's networks, which must be cut off from everything"
+    }
+
+    private static func outcome(_ packets: PacketCount?) throws -> StepOutcome {
+        guard let packets else { return ["removed": true] }
+        return ["removed": true, "packets": try JSONValue(encoding: packets)]
     }
 
     /// What is gone stays gone: it was made by this run alone.

@@ -27,7 +27,18 @@ package struct ProbeStep: Step {
         guard let domain = client.domains.first, let port else { return [:] }
         let check = HTTPCheck(world.http)
         let address = try await address(context, domain)
-        let first = try await firstAnswer(context, check, scheme, domain, port, address)
+        let deployment = try world.deployment(context)
+        // A drill's edge is published nowhere: drp comes to it as it comes to the databases.
+        let edge = context.mode == .drill ? deployment.inside?.edge : nil
+        let way = world.reach.way(into: deployment.site)
+        @Sendable func ask() async throws -> HTTPCheck.Outcome {
+            var socket: String?
+            if let edge { socket = try await way?(edge) }
+            return try await check.run(
+                scheme, domain: domain, port: edge?.port ?? port, address: edge?.host ?? address, socket: socket,
+                client: client.id, deadline: .seconds(5))
+        }
+        let first = try await firstAnswer(context, ask)
         let serving = world.clock.now
         // A second attempt must not move the moment from which the client was served.
         if context.notes["serving"] == nil { try await context.note("serving", .text(JournalDate.text(serving))) }
@@ -35,12 +46,12 @@ package struct ProbeStep: Step {
         var asked: Int64 = 1
         while world.clock.now < end {
             try await world.clock.sleep(for: .milliseconds(500))
-            _ = try await check.run(scheme, domain: domain, port: port, address: address, client: client.id)
+            _ = try await ask()
             asked += 1
         }
         return [
             "serving": context.notes["serving"] ?? .text(JournalDate.text(serving)), "asked": .integer(asked),
-            "url": .text(first.url), "address": .text(address), "status": .integer(Int64(first.status)),
+            "url": .text(first.url), "address": .text(first.address), "status": .integer(Int64(first.status)),
             "body": .text(first.body),
         ]
     }
@@ -67,15 +78,10 @@ package struct ProbeStep: Step {
 
     /// An API may need a moment with its new data; what it says last is the error.
     private func firstAnswer(
-        _ context: StepContext, _ check: HTTPCheck, _ scheme: HTTPCheck.Scheme, _ domain: String, _ port: Int,
-        _ address: String
+        _ context: StepContext, _ ask: @Sendable () async throws -> HTTPCheck.Outcome
     ) async throws -> HTTPCheck.Outcome {
         while true {
-            do {
-                return try await check.run(
-                    scheme, domain: domain, port: port, address: address, client: context.client,
-                    deadline: .seconds(5))
-            } catch let error as any DRPError {
+            do { return try await ask() } catch let error as any DRPError {
                 let left = context.deadline.timeIntervalSince(world.clock.now)
                 guard left > 10 else { throw error }
                 try await world.clock.sleep(for: .milliseconds(250))

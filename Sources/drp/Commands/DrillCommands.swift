@@ -160,6 +160,8 @@ struct DrillAnswer: Answer {
         var state: String
         var run: RunID?
         var data: String?
+        /// What left its networks; nil where the site does not count.
+        var packets: PacketCount?
         var rpo: MoveEvidence.Measured?
         var rto: MoveEvidence.Measured?
         var error: String?
@@ -175,7 +177,7 @@ struct DrillAnswer: Answer {
                 let evidence = MoveEvidence(report, objectives: composition.objectives(of: outcome.client))
                 return Row(
                     client: outcome.client, state: report.run.state == .done ? "proven" : report.run.state.rawValue,
-                    run: report.run.id, data: evidence.data, rpo: evidence.rpo, rto: evidence.rto,
+                    run: report.run.id, data: evidence.data, packets: evidence.packets, rpo: evidence.rpo, rto: evidence.rto,
                     error: report.error?.message, code: report.error?.code)
             case .failure(let error):
                 let fault = Fault(error)
@@ -192,9 +194,10 @@ struct DrillAnswer: Answer {
     }
 
     var text: String {
-        let titles = ["CLIENT", "DRILL", "RPO", "PROMISED", "RTO", "PROMISED", "DATA"]
+        let titles = ["CLIENT", "DRILL", "RPO", "PROMISED", "RTO", "PROMISED"]
         var lines = [Text.table([titles] + clients.map(Self.cells))]
         for row in clients {
+            if let data = row.data { lines.append("\(row.client): \(data)\(row.packets.map(Self.shown) ?? "")") }
             if let error = row.error, let code = row.code {
                 lines.append("\(row.client): \(Text.safe(error)) [\(code.rawValue)]")
             }
@@ -207,7 +210,11 @@ struct DrillAnswer: Answer {
         return [
             row.client.text, row.state, rpo.map { Text.seconds($0.seconds) } ?? "-",
             FailoverAnswer.promise(rpo?.seconds, rpo?.promisedSeconds), rto.map { Text.seconds($0.seconds) } ?? "-",
-            FailoverAnswer.promise(rto?.seconds, rto?.promisedSeconds), row.data ?? "-",
+            FailoverAnswer.promise(rto?.seconds, rto?.promisedSeconds),
         ]
+    }
+
+    private static func shown(_ packets: PacketCount) -> String {
+        "; packets out of its networks: \(packets.left) (tried: \(packets.tried))"
     }
 }

@@ -68,7 +68,8 @@ struct MonthAnswer: Answer {
     private func cells(_ row: MonthReport.Row) -> [String] {
         [
             Text.shortTime(row.declared), row.client.text, "\(row.kind) (\(row.mode.rawValue))", row.target ?? "-",
-            row.state.rawValue, Self.measured(row.rpo), Self.measured(row.rto), row.data ?? row.error ?? "-",
+            row.state.rawValue, Self.measured(row.rpo), Self.measured(row.rto),
+            row.data.map { $0 + (row.packets.map { "; packets out: \($0.left)" } ?? "") } ?? row.error ?? "-",
         ]
     }
 

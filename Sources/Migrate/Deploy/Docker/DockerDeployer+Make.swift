@@ -11,6 +11,13 @@ extension DockerDeployer {
         let stack = DockerStack(site: site, deployment: deployment, spec: spec, names: inventory.names)
         let subnets = try await makeNetworks(stack, inventory)
         Failpoint.hit("deploy.networks")
+        if site.isDrill {
+            // Before anything runs in them.
+            let counter = counter(of: deployment.client)
+            for role in DockerNetworkRole.allCases {
+                try await counter.begin(bridge: inventory.names.bridge(role), subnets[role])
+            }
+        }
         let server = DockerStack.serverNumber
         deployment.inside = Deployment.Inside(
             mongo: HostPort(host: subnets[.mongo].address(server), port: DockerFiles.mongoPort),
@@ -121,7 +128,7 @@ extension DockerDeployer {
 
     /// Starts MongoDB and Redis, and makes the replica set and the users where they are not.
     func startDatabases(_ deployment: Deployment, _ folder: DeploymentFolder) async throws {
-        let names = DockerNames(client: deployment.client)
+        let names = names(of: deployment.client)
         guard let inside = deployment.inside, let passwords = try folder.knownPasswords() else {
             throw DeployError(.notStarted, deployment.folder, "the deployment was not finished: deploy it again")
         }
@@ -142,14 +149,14 @@ extension DockerDeployer {
 
     /// Starts API and edge.
     func startFront(_ deployment: Deployment, _ folder: DeploymentFolder) async throws {
-        let names = DockerNames(client: deployment.client)
+        let names = names(of: deployment.client)
         for role in [DockerRole.api, .edge] { try await engine.startContainer(names.container(role)) }
         for role in [DockerRole.edge, .api] { try await ready(role, deployment, folder) }
     }
 
     /// Waits until the service answers.
     func ready(_ role: DockerRole, _ deployment: Deployment, _ folder: DeploymentFolder) async throws {
-        let names = DockerNames(client: deployment.client)
+        let names = names(of: deployment.client)
         let end = clock.now.addingTimeInterval(site.startDeadline / .seconds(1))
         let subject = "container \(names.container(role))"
         while !(try await answers(role, deployment, folder)) {

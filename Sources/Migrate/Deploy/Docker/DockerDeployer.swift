@@ -15,35 +15,41 @@ package struct DockerDeployer: Deployer {
     let way: SiteReach.Way?
     let administrator: any RemoteDatabaseAdministrator
     let http: any HTTPClient
+    /// Reaches the host's packet filter, where drills are counted.
+    let host: HostCommand
     let clock: any WallClock
 
     package init(
         _ site: DockerSite, engine: DockerEngine, way: SiteReach.Way?,
-        administrator: any RemoteDatabaseAdministrator, http: any HTTPClient, clock: any WallClock
+        administrator: any RemoteDatabaseAdministrator, http: any HTTPClient, clock: any WallClock,
+        host: @escaping HostCommand
     ) {
         self.site = site
         self.engine = engine
         self.way = way
         self.administrator = administrator
         self.http = http
+        self.host = host
         self.clock = clock
     }
 
     package func plan(_ spec: DeploymentSpec) async throws -> [String] {
         let container = try check(spec)
-        let names = DockerNames(client: spec.client)
+        let names = names(of: spec.client)
         let inventory = try await DockerInventory(engine, names)
         try inventory.check(owner: spec.owner, site: site.name)
         let found = try folder(of: spec.client).read()
         if let found { try check(found, belongsTo: spec.owner) }
         let address = try found?.address ?? freeAddress(for: spec.client)
+        let out = site.isDrill ? "none of them has a way out" : "the last two have no way out"
+        let front = site.isDrill ? "reached by drp alone" : "at \(address)"
         let verb = inventory.isEmpty ? "make" : "continue with"
         var lines = [
-            "\(verb) the networks \(names.prefix)edge, \(names.prefix)mongo and \(names.prefix)redis; the last two have no way out",
+            "\(verb) the networks \(names.prefix)edge, \(names.prefix)mongo and \(names.prefix)redis; \(out)",
             "start mongod as replica set \(spec.client), with the users drp-admin and drp-app (\(site.images.mongo))",
             "start redis-server, with the users drp and app (\(site.images.redis))",
             "start the API on port \(spec.apiPort) of its container (\(container.image))",
-            "start the edge at \(address): HTTPS for \(container.domains.joined(separator: ", ")), HTTP redirected",
+            "start the edge, \(front): HTTPS for \(container.domains.joined(separator: ", ")), HTTP redirected",
         ]
         for image in images(container) {
             guard try await engine.image(image) == nil else { continue }
@@ -53,7 +59,7 @@ package struct DockerDeployer: Deployer {
     }
 
     package func observe(_ client: ClientID) async throws -> DeploymentState {
-        let inventory = try await DockerInventory(engine, DockerNames(client: client))
+        let inventory = try await DockerInventory(engine, names(of: client))
         let folder = folder(of: client)
         guard let deployment = try folder.read() else {
             try inventory.check(owner: nil, site: site.name)
@@ -87,7 +93,7 @@ package struct DockerDeployer: Deployer {
     package func deploy(_ spec: DeploymentSpec) async throws -> Deployment {
         let container = try check(spec)
         let folder = folder(of: spec.client)
-        var inventory = try await DockerInventory(engine, DockerNames(client: spec.client))
+        var inventory = try await DockerInventory(engine, names(of: spec.client))
         try inventory.check(owner: spec.owner, site: site.name)
         let found = try folder.read()
         if let found {
@@ -117,7 +123,7 @@ package struct DockerDeployer: Deployer {
         guard let deployment = try folder.read() else {
             throw DeployError(.absent, "client \(client)", "it is not deployed at site \(site.name)")
         }
-        let inventory = try await DockerInventory(engine, DockerNames(client: client))
+        let inventory = try await DockerInventory(engine, names(of: client))
         try inventory.check(owner: deployment.owner, site: site.name)
         for role in DockerRole.allCases where inventory.container(role) == nil {
             throw DeployError(
@@ -129,7 +135,7 @@ package struct DockerDeployer: Deployer {
     }
 
     package func stop(_ client: ClientID) async throws {
-        let inventory = try await DockerInventory(engine, DockerNames(client: client))
+        let inventory = try await DockerInventory(engine, names(of: client))
         try inventory.check(owner: try folder(of: client).read()?.owner, site: site.name)
         for role in DockerRole.allCases.reversed() {
             guard let container = inventory.container(role), container.isRunning else { continue }
@@ -139,13 +145,14 @@ package struct DockerDeployer: Deployer {
 
     package func remove(_ client: ClientID, owner: UUID) async throws {
         let folder = folder(of: client)
-        let inventory = try await DockerInventory(engine, DockerNames(client: client))
+        let inventory = try await DockerInventory(engine, names(of: client))
         try inventory.check(owner: owner, site: site.name)
         if let deployment = try folder.read() { try check(deployment, belongsTo: owner) }
         let containers = DockerRole.allCases.reversed().compactMap { inventory.container($0) }
         for container in [inventory.courier].compactMap({ $0 }) + containers {
             try await engine.removeContainer(container.id, clock: clock)
         }
+        if site.isDrill { try await counter(of: client).end() }
         for role in DockerNetworkRole.allCases {
             if let network = inventory.network(role) { try await engine.removeNetwork(network.id) }
         }
@@ -156,7 +163,15 @@ package struct DockerDeployer: Deployer {
         try folder.remove()
     }
 
+    package func packets(of client: ClientID) async throws -> PacketCount? {
+        site.isDrill ? try await counter(of: client).read() : nil
+    }
+
+    func counter(of client: ClientID) -> PacketCounter { PacketCounter(names(of: client), run: host) }
+
     // MARK: Checks
+
+    func names(of client: ClientID) -> DockerNames { DockerNames(client: client, isDrill: site.isDrill) }
 
     func folder(of client: ClientID) -> DeploymentFolder { DeploymentFolder(site: site.folder, client: client) }
 
@@ -271,6 +286,8 @@ package struct DockerDeployer: Deployer {
     }
 
     private func freeAddress(for client: ClientID) throws(DeployError) -> String {
+        // A drill is published nowhere.
+        if site.isDrill { return "" }
         let names = (try? FileManager.default.contentsOfDirectory(atPath: site.folder)) ?? []
         let taken = Set(
             names.compactMap(ClientID.init).filter { $0 != client }

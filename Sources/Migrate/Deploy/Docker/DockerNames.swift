@@ -37,12 +37,18 @@ enum DockerVolumeRole: String, CaseIterable, Sendable {
     }
 }
 
-/// What the objects of one client are called: `drp_<client>_<role>`. A client's name holds no underscore, so no name of one
-/// client begins like those of another.
+/// What the objects of one client are called: `drp_<client>_<role>`, those of a drill `drill_<client>_<role>`. A client's name
+/// holds no underscore, so no name of one client begins like those of another.
 struct DockerNames: Sendable {
     let client: ClientID
+    let isDrill: Bool
 
-    var prefix: String { "drp_\(client)_" }
+    init(client: ClientID, isDrill: Bool = false) {
+        self.client = client
+        self.isDrill = isDrill
+    }
+
+    var prefix: String { "\(isDrill ? "drill" : "drp")_\(client)_" }
     func container(_ role: DockerRole) -> String { prefix + role.rawValue }
     func network(_ role: DockerNetworkRole) -> String { prefix + role.rawValue }
     func volume(_ role: DockerVolumeRole) -> String { prefix + role.rawValue }

@@ -26,6 +26,8 @@ package struct DockerSite: Sendable, Hashable {
     package var images: Images
     /// Out of which the clients' networks get theirs, 16 addresses each.
     package var subnets: Subnet
+    /// Stacks of drills: beside production, under names of their own, without a way out and published nowhere.
+    package var isDrill = false
     package var mongoCacheMiB = 256
     package var memory = Memory()
     package var startDeadline = Duration.seconds(60)

@@ -20,7 +20,7 @@ struct DockerStack {
         [
             "Name": .text(names.network(role)), "CheckDuplicate": true, "Driver": "bridge",
             // Without a way out; the edge's network publishes ports, which needs one.
-            "Internal": .boolean(role != .edge), "EnableIPv6": false,
+            "Internal": .boolean(role != .edge || site.isDrill), "EnableIPv6": false,
             "IPAM": ["Driver": "default", "Config": [["Subnet": .text("\(subnet)")]]],
             "Options": ["com.docker.network.bridge.name": .text(names.bridge(role))],
             "Labels": .object(labels(role.rawValue)),
@@ -123,11 +123,13 @@ struct DockerStack {
             body["ExposedPorts"] = .object([
                 "\(DockerFiles.plainPort)/tcp": [:], "\(DockerFiles.tlsPort)/tcp": [:],
             ])
-            host["PortBindings"] = .object([
-                "\(DockerFiles.plainPort)/tcp": [published(80)], "\(DockerFiles.tlsPort)/tcp": [published(443)],
-            ])
+            if !site.isDrill {
+                host["PortBindings"] = .object([
+                    "\(DockerFiles.plainPort)/tcp": [published(80)], "\(DockerFiles.tlsPort)/tcp": [published(443)],
+                ])
+            }
         }
-        if role == .mongo || role == .redis {
+        if role == .mongo || role == .redis || site.isDrill {
             // Without it the engine itself would ask the Internet's name servers for them (CVE-2024-29018).
             host["Dns"] = ["127.0.0.1"]
             host["DnsOptions"] = ["timeout:1", "attempts:1"]

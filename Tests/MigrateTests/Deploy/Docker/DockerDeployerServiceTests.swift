@@ -292,6 +292,58 @@ struct DockerDeployerServiceTests {
         }
     }
 
+    @Test("a drill's stack stands beside production, comes to nobody, and each packet that leaves it is counted")
+    func drill() async throws {
+        try await withWorld { world in
+            let production = try await world.deployer().deploy(try await world.spec("acme", owner: Self.owner))
+            let before = try await world.objects("acme")
+            let deployer = world.deployer(isDrill: true)
+            let spec = try await world.spec("acme", run: "drill-1", owner: Self.owner)
+            let drill = try await deployer.deploy(spec)
+            #expect(try await deployer.deploy(spec) == drill)
+            #expect(try await deployer.observe(spec.client) == .complete(drill))
+            let (theirs, ours) = (try #require(production.inside), try #require(drill.inside))
+            #expect(theirs.mongo != ours.mongo && theirs.edge != ours.edge)
+            #expect(try await deployer.packets(of: spec.client) == PacketCount(left: 0, tried: 0))
+
+            try await withListener(world, in: "/proc/self/ns/net") { port in
+                let inside = try await world.network("acme", .api)
+                #expect(try await world.connects(from: inside, to: world.outside, port))
+                for role in DockerRole.allCases {
+                    let network = try await world.network("acme", role, isDrill: true)
+                    #expect(try await !world.connects(from: network, to: world.outside, port), "\(role)")
+                    #expect(try await !world.connects(from: network, to: theirs.mongo.host, 27_017), "\(role)")
+                    #expect(try await !world.connects(from: network, to: production.address, 443), "\(role)")
+                }
+                #expect(try await deployer.packets(of: spec.client)?.left == 0)
+                // With a way out, which nobody gives it but this test, the very first packet is seen.
+                let api = try await world.network("acme", .api, isDrill: true)
+                let gateway = ours.edge.host.replacing(#/\d+$/#) { "\((Int($0.output) ?? 0) - 1)" }
+                let added = try await DockerWorld.run("nsenter", ["--net=\(api)", "ip", "route", "add", "default", "via", gateway])
+                #expect(added.status == 0)
+                _ = try await world.connects(from: api, to: world.outside, port)
+                #expect((try await deployer.packets(of: spec.client)?.tried ?? 0) > 0)
+                #expect(try await deployer.packets(of: spec.client)?.left == 0, "Docker's own rules stop it")
+                for command in ["-I", "-D"] {
+                    let rule = try await world.hostCommand([
+                        PacketCounter.iptables, "-w", "10", command, "FORWARD", "-s", ours.edge.host, "-j", "ACCEPT",
+                    ])
+                    #expect(rule.status == .exited(0))
+                    if command == "-I" { _ = try await world.connects(from: api, to: world.outside, port) }
+                }
+                #expect((try await deployer.packets(of: spec.client)?.left ?? 0) > 0)
+            }
+            try await deployer.remove(spec.client, owner: Self.owner)
+            try await deployer.remove(spec.client, owner: Self.owner)
+            let rules = try await world.hostCommand([PacketCounter.save, "-t", "mangle"])
+            #expect(!String(decoding: rules.output, as: UTF8.self).contains("drill_"))
+            await #expect(throws: DeployError.self) { try await deployer.packets(of: spec.client) }
+            #expect(try await world.objects("acme", isDrill: true).isEmpty)
+            #expect(try await world.objects("acme") == before)
+            #expect(try await world.deployer().observe(spec.client) == .complete(production))
+        }
+    }
+
     @Test("redis and mongo of a client, two clients, databases and the world never meet; the API meets its own")
     func isolation() async throws {
         try await withWorld { world in

@@ -54,12 +54,16 @@ struct DockerWorld: Sendable {
     var site: DockerSite { DockerSite(name: SiteName("north")!, folder: folder, addresses: addresses, images: images) }
 
     /// - Parameter http: carries the requests to the engine.
-    func deployer(_ http: (any HTTPClient)? = nil, addresses: [String]? = nil) -> DockerDeployer {
+    func deployer(
+        _ http: (any HTTPClient)? = nil, addresses: [String]? = nil, isDrill: Bool = false
+    ) -> DockerDeployer {
         var site = site
+        if isDrill { (site.isDrill, site.folder) = (true, "\(folder)-drills") }
         if let addresses { site.addresses = addresses }
         return DockerDeployer(
             site, engine: http.map { Self.engine(socket, $0) } ?? engine, way: reach.way,
-            administrator: ServerAdministrator(clock: SystemClock()), http: CurlClient(), clock: SystemClock())
+            administrator: ServerAdministrator(clock: SystemClock()), http: CurlClient(), clock: SystemClock(),
+            host: hostCommand)
     }
 
     private static func engine(_ socket: String, _ http: any HTTPClient) -> DockerEngine {
@@ -135,6 +139,11 @@ struct DockerWorld: Sendable {
 
     // MARK: By hand
 
+    /// A program in the network of the site's host.
+    @Sendable func hostCommand(_ command: [String]) async throws -> CommandResult {
+        try await CommandRunner().run(["nsenter", "--net=\(network)"] + command, deadline: .seconds(30))
+    }
+
     /// A program of this machine, with its output.
     static func run(
         _ program: String, _ arguments: [String], input: String = ""
@@ -165,16 +174,19 @@ struct DockerWorld: Sendable {
     }
 
     /// The network namespace of a running container.
-    func network(_ client: String, _ role: DockerRole) async throws -> String {
-        "/proc/\(try await pid(client, role))/ns/net"
+    func network(_ client: String, _ role: DockerRole, isDrill: Bool = false) async throws -> String {
+        "/proc/\(try await pid(client, role, isDrill: isDrill))/ns/net"
     }
 
-    func pid(_ client: String, _ role: DockerRole) async throws -> Int64 {
-        let state = try await inspect("containers", Self.names(client).container(role)).object?["State"]
+    func pid(_ client: String, _ role: DockerRole, isDrill: Bool = false) async throws -> Int64 {
+        let name = Self.names(client, isDrill: isDrill).container(role)
+        let state = try await inspect("containers", name).object?["State"]
         return try #require(state?.object?["Pid"]?.integer)
     }
 
-    static func names(_ client: String) -> DockerNames { DockerNames(client: ClientID(client)!) }
+    static func names(_ client: String, isDrill: Bool = false) -> DockerNames {
+        DockerNames(client: ClientID(client)!, isDrill: isDrill)
+    }
 
     /// All that the engine tells of an object.
     func inspect(_ kind: String, _ name: String) async throws -> JSONValue {
@@ -188,8 +200,8 @@ struct DockerWorld: Sendable {
     }
 
     /// What stands under a client's names: name and id of each object.
-    func objects(_ client: String) async throws -> [String: String] {
-        let inventory = try await DockerInventory(engine, Self.names(client))
+    func objects(_ client: String, isDrill: Bool = false) async throws -> [String: String] {
+        let inventory = try await DockerInventory(engine, Self.names(client, isDrill: isDrill))
         var objects: [String: String] = [:]
         for container in inventory.containers { objects["container \(container.names[0])"] = container.id }
         for network in inventory.networks { objects["network \(network.name)"] = network.id }
@@ -243,8 +255,9 @@ struct DockerWorld: Sendable {
 
     /// Takes away whatever a test left of these clients, whosever it is.
     func clear(_ clients: [String]) async throws {
-        for client in clients {
-            let inventory = try await DockerInventory(engine, Self.names(client))
+        for names in clients.flatMap({ [Self.names($0), Self.names($0, isDrill: true)] }) {
+            try await PacketCounter(names, run: hostCommand).end()
+            let inventory = try await DockerInventory(engine, names)
             for container in inventory.containers {
                 try await engine.removeContainer(container.id, clock: SystemClock())
             }
