@@ -101,12 +101,19 @@ struct RunAnswer: Encodable {
         if let rpo = evidence.rpo {
             rows.append([
                 "  RPO",
-                "\(Text.seconds(rpo.seconds)), age of the newest restored write, derived\(Self.verdict(rpo))",
+                rpo.basis == .measured
+                    ? "nothing lost, measured: the frozen source holds what the target holds\(Self.verdict(rpo))"
+                    : "\(Text.seconds(rpo.seconds)), age of the newest restored write, derived\(Self.verdict(rpo))",
             ])
         }
         if let rto = evidence.rto {
             rows.append([
                 "  RTO", "\(Text.seconds(rto.seconds)), measured: from declared to serving\(Self.verdict(rto))",
+            ])
+        }
+        if let downtime = evidence.downtime {
+            rows.append([
+                "  down", "\(Text.seconds(downtime)), measured: from the last write at the old side to the first answer at the new",
             ])
         }
         let times = steps.map { step in

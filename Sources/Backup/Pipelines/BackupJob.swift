@@ -318,10 +318,3 @@ extension ServiceProgress {
         self.init(client: client, service: .redis, phase: "keys", done: redis.bytes, total: total)
     }
 }
-
-extension Optional where Wrapped: Sendable {
-    fileprivate func asyncMap<Result>(_ transform: (Wrapped) async throws -> Result) async throws -> Result? {
-        guard let self else { return nil }
-        return try await transform(self)
-    }
-}

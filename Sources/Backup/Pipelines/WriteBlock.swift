@@ -13,8 +13,8 @@ package struct WriteBlock: Sendable {
 
     /// - Throws: `MongoError`, `RedisError`; then one of the two may be blocked already.
     package func set(_ isOn: Bool) async throws {
-        async let mongo: Void = databases.mongo.map { try await Self.set(isOn, $0) }
-        async let redis: Void = databases.redis.map { try await RedisServer.blockWrites(isOn, $0) }
+        async let mongo: Void? = databases.mongo.asyncMap { try await Self.set(isOn, $0) }
+        async let redis: Void? = databases.redis.asyncMap { try await RedisServer.blockWrites(isOn, $0) }
         _ = try await (mongo, redis)
     }
 
@@ -129,11 +129,5 @@ package struct WriteCount: Sendable, Codable, Hashable {
                 })
         }
         return try connection.run(command, on: "local") { try $0.require("n").integer() }
-    }
-}
-
-extension Optional where Wrapped: Sendable {
-    fileprivate func map(_ body: (Wrapped) async throws -> Void) async throws {
-        if let self { try await body(self) }
     }
 }

@@ -9,7 +9,14 @@ package struct MoveEvidence: Sendable, Codable, Hashable {
         package var seconds: Double
         /// The promise; nil without one.
         package var promisedSeconds: Double?
+        package var basis = Basis.measured
         package var isMet: Bool? { promisedSeconds.map { seconds <= $0 } }
+    }
+
+    package enum Basis: String, Sendable, Codable, Hashable {
+        case measured
+        /// From what the backup says of itself.
+        case derived
     }
 
     package struct Domain: Sendable, Codable, Hashable {
@@ -31,11 +38,13 @@ package struct MoveEvidence: Sendable, Codable, Hashable {
     package var apiAddress: String?
     package var apiStatus: Int?
     package var apiBody: String?
-    /// Age of the newest restored write when the loss was declared; derived from the backup's instant.
+    /// Age of the newest restored write when the loss was declared, derived from the backup's instant; nothing, and measured, if
+    /// the frozen source was read again and held what the target holds.
     package var rpo: Measured?
     /// From declaring to the first good answer under the client's name; measured.
     package var rto: Measured?
-
+    /// Seconds from the moment the source took no writes to the first good answer; measured. nil unless the source was alive.
+    package var downtime: Double?
     /// Of a drill; nil where the site does not count.
     package var packets: PacketCount?
 
@@ -57,11 +66,17 @@ package struct MoveEvidence: Sendable, Codable, Hashable {
         apiBody = outcomes["probe"]?.text("body")
         let declared = report.run.declared
         if let instant = outcomes["restore"]?.text("instant").flatMap(JournalDate.parse) {
-            rpo = Measured(
-                seconds: max(0, declared.timeIntervalSince(instant)), promisedSeconds: objectives.rpo?.asSeconds)
+            let promised = objectives.rpo?.asSeconds
+            rpo =
+                outcomes["verify"]?.text("source") == "equal"
+                ? Measured(seconds: 0, promisedSeconds: promised)
+                : Measured(
+                    seconds: max(0, declared.timeIntervalSince(instant)), promisedSeconds: promised, basis: .derived)
         }
         if let serving = outcomes["probe"]?.text("serving").flatMap(JournalDate.parse) {
             rto = Measured(seconds: serving.timeIntervalSince(declared), promisedSeconds: objectives.rto?.asSeconds)
+            let frozen = report.steps.first { $0.kind == "freeze" && $0.state == .done }?.started
+            downtime = frozen.map { serving.timeIntervalSince($0) }
         }
     }
 }

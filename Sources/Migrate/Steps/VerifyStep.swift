@@ -26,35 +26,37 @@ package struct VerifyStep: Step {
     package func apply(_ context: StepContext) async throws -> StepOutcome {
         let client = try world.client(context)
         let (backup, reader) = try await world.restored(context, client)
-        let restore = ClientRestore(
-            client: client.id, manifest: backup.manifest, source: reader,
-            target: try await world.databases(try world.deployment(context)), clock: world.clock)
-        let comparison = try await restore.compare(progress: world.progress)
-        guard comparison.isEqual else { throw TargetError(client: client.id, differs: comparison) }
-        context.progress(comparison.summary)
-        if context.settings.text("against") == "source", try world.isSourceAlive(context) {
-            try await compareSource(context, client, backup, reader)
+        let target = try await world.databases(try world.deployment(context))
+        let source = try await frozenSource(context)
+        @Sendable func compare(_ databases: ClientDatabases) async throws -> ContentComparison {
+            let restore = ClientRestore(
+                client: client.id, manifest: backup.manifest, source: reader, target: databases, clock: world.clock)
+            let comparison = try await restore.compare(progress: world.progress)
+            guard comparison.isEqual else { throw TargetError(client: client.id, differs: comparison) }
+            return comparison
         }
+        // At once: clients wait for the end of it.
+        async let other = source.asyncMap(compare)
+        let comparison = try await compare(target)
+        context.progress(comparison.summary)
+        // Both are equal to one backup, each read by itself: so they are equal.
+        let isSourceEqual = try await other != nil
+        if isSourceEqual { context.progress("the source, read again, holds the same") }
         return [
+            "source": isSourceEqual ? "equal" : .null,
             "summary": .text(comparison.summary), "compared": .integer(Int64(comparison.lines.count)),
             "collections": .integer(Int64(comparison.collections)), "documents": .integer(comparison.documents),
             "keys": .integer(comparison.keys), "expiringKeys": .integer(comparison.expiringKeys),
         ]
     }
 
-    /// Both are equal to one backup, each read by itself: so they are equal.
-    private func compareSource(
-        _ context: StepContext, _ client: Client, _ backup: FoundBackup, _ reader: any ChunkSource
-    ) async throws {
+    /// - Returns: nil if the source is not to be compared, or is lost.
+    private func frozenSource(_ context: StepContext) async throws -> ClientDatabases? {
+        guard context.settings.text("against") == "source", try world.isSourceAlive(context) else { return nil }
         guard context.outcomes["freeze"]?.text("frozen") != nil else {
             throw StepError(context, .order, "a source is compared after a step 'freeze' alone")
         }
-        let source = ClientRestore(
-            client: client.id, manifest: backup.manifest, source: reader,
-            target: try await world.sourceDatabases(context), clock: world.clock)
-        let comparison = try await source.compare(progress: world.progress)
-        guard comparison.isEqual else { throw TargetError(client: client.id, differs: comparison) }
-        context.progress("the source, read again, holds the same")
+        return try await world.sourceDatabases(context)
     }
 
     package func undo(_ context: StepContext) async throws {}

@@ -95,6 +95,7 @@ struct DockerFiles {
         lines([
             "global",
             "    maxconn 2000",
+            "    hard-stop-after 5s",
             "    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
             "defaults",
             "    mode http",

@@ -120,6 +120,8 @@ struct DockerStack {
             body["Image"] = .text(site.images.edge)
             body["Entrypoint"] = ["haproxy", "-f", .text("\(DockerFiles.folder)/haproxy.cfg")]
             body["Healthcheck"] = Self.health(["bash", "-c", Self.connects(to: DockerFiles.tlsPort)])
+            // HAProxy leaves SIGTERM to the kernel, which keeps it from a container's first process.
+            body["StopSignal"] = "SIGUSR1"
             body["ExposedPorts"] = .object([
                 "\(DockerFiles.plainPort)/tcp": [:], "\(DockerFiles.tlsPort)/tcp": [:],
             ])
