@@ -18,6 +18,7 @@ struct ContainerTests {
             try await Self.moveOn(world, "cedar")
             try await Self.expectClosed(world)
             try await Self.failOver(world, broken: "birch", count: 2)
+            try await Self.comeBack(world, moved: "acme", left: "birch")
         }
     }
 
@@ -139,6 +140,38 @@ struct ContainerTests {
         let names = lost.filter { $0 != broken }
         let backups = try await world.drp(["backup", "run"] + names)
         #expect(backups.status == 0, "\(backups.stdout)\(backups.stderr)")
+    }
+
+    /// The lost site is there again, with daemons and disks: it serves who lives there, and nobody else.
+    private static func comeBack(_ world: ContainerWorld, moved: String, left: String) async throws {
+        try await world.find("north")
+        let variables = try await world.variables("north/docker")
+        let engine = ["/usr/bin/docker", "-H", "unix://\(variables["DOCKER_SOCKET"] ?? "")"]
+        let dns = try #require(try await world.variables("bind")["DNS_ADDRESS"])
+        let old = try #require(variables["DOCKER_ADDRESSES"]?.split(separator: " ").first)
+        func running() async throws -> Set<String> {
+            Set(try await world.shell(engine + ["ps", "--format", "{{.Names}}"]).stdout.split(separator: "\n").map(String.init))
+        }
+        #expect(try await running().isEmpty, "containers start by themselves")
+        let command = [
+            DemoWorld.binary, "guard", "--site", "north", "--dns", dns, "--socket", variables["DOCKER_SOCKET"] ?? "",
+        ]
+        // Without a word from DNS nothing is started.
+        let silent = try await world.shell(command.map { $0 == dns ? "127.0.0.1:9" : $0 })
+        #expect(silent.status == 75 && silent.stdout.contains("0 of 1 authorities"), "\(silent.stdout)\(silent.stderr)")
+        #expect(try await running().isEmpty)
+        let first = try await world.shell(command)
+        #expect(first.status == 0, "\(first.stdout)\(first.stderr)")
+        let roles = ["mongo", "redis", "api", "edge"]
+        #expect(try await running() == Set(roles.map { "drp_\(left)_\($0)" }), "\(first.stdout)")
+        // Somebody starts the old stack by hand, or the site was only cut off: it ends at the next look.
+        for role in roles { _ = try await world.shell(engine + ["start", "drp_\(moved)_\(role)"]) }
+        #expect(try await running().count == 8)
+        let second = try await world.shell(command)
+        #expect(second.status == 0 && second.stdout.contains("stays-stopped"), "\(second.stdout)\(second.stderr)")
+        #expect(try await running() == Set(roles.map { "drp_\(left)_\($0)" }))
+        let refused = try await world.shell(["/usr/bin/curl", "-sk", "-m", "3", "https://\(old)/"])
+        #expect(refused.status == 7, "port 443 of the moved client is open at the old site")
     }
 
     private static func migrate(_ world: ContainerWorld, _ client: String, to site: String) async throws -> Ended {

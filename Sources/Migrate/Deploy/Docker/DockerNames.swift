@@ -70,6 +70,8 @@ enum DockerLabels {
     static let run = "drp.run"
     static let epoch = "drp.epoch"
     static let role = "drp.role"
+    /// The client's, for who has no fleet file; with a space between two.
+    static let domains = "drp.domains"
     /// Of a container: hash of what it was made of.
     static let digest = "drp.digest"
 
@@ -77,7 +79,7 @@ enum DockerLabels {
         [
             client: .text(deployment.client.text), owner: .text(deployment.owner.uuidString.lowercased()),
             site: .text(deployment.site.text), run: .text(deployment.run), epoch: .text("\(deployment.epoch)"),
-            Self.role: .text(role),
+            Self.role: .text(role), domains: .text((deployment.domains ?? []).joined(separator: " ")),
         ]
     }
 
