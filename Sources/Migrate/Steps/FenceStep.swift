@@ -30,29 +30,11 @@ package struct FenceStep: Step {
 
     package func apply(_ context: StepContext) async throws -> StepOutcome {
         let source = try world.sourceSite(context)
-        var (fenced, open): ([String], [String]) = ([], [])
-        do {
-            try await world.sourceBlock(context).set(true)
-            fenced.append("databases refuse applications")
-        } catch {
-            open.append("databases: \(Fault(error).text)")
-        }
-        Failpoint.hit("fence.blocked")
-        if let deployer = try? world.deployer(source, .real) {  // A site that drp does not deploy to.
-            do {
-                let state = try await deployer.observe(context.client)
-                if state.deployment != nil {
-                    try await deployer.stop(context.client)
-                    fenced.append("stack stopped")
-                }
-            } catch {
-                open.append("stack: \(Fault(error).text)")
-            }
-        }
-        for text in fenced { context.progress("\(source.name): \(text)") }
-        for text in open { context.progress("\(source.name) is NOT fenced: \(text)") }
-        // A stack that is stopped has no databases that could refuse anything.
-        if !open.isEmpty, !fenced.contains("stack stopped") {
+        let outcome = await fence(context, source).close()
+        for text in outcome.fenced { context.progress("\(source.name): \(text)") }
+        for text in outcome.open { context.progress("\(source.name) is NOT fenced: \(text)") }
+        let open = outcome.open
+        if !outcome.isClosed {
             guard context.settings.text("if-lost") == "record" else {
                 throw StepError(
                     context, .refused, "\(source.name) may still take writes: \(open.joined(separator: "; "))")
@@ -62,20 +44,21 @@ package struct FenceStep: Step {
                 payload: ["site": .text(source.name.text), "open": .list(open.map { .text($0) })])
         }
         return [
-            "site": .text(source.name.text), "fenced": .list(fenced.map { .text($0) }),
+            "site": .text(source.name.text), "fenced": .list(outcome.fenced.map { .text($0) }),
             "open": .list(open.map { .text($0) }),
         ]
     }
 
     package func undo(_ context: StepContext) async throws {
         let source = try world.sourceSite(context)
-        if let deployer = try? world.deployer(source, .real),  // A site that drp does not deploy to.
-            try await deployer.observe(context.client).deployment != nil
-        {
-            _ = try await deployer.start(context.client)
-        }
+        let fence = fence(context, source)
+        try await fence.start()
         guard try world.isSourceAlive(context) else { return }
-        try await world.sourceBlock(context).set(false)
+        try await fence.unblock()
         context.progress("\(source.name) takes writes again")
+    }
+
+    private func fence(_ context: StepContext, _ source: Site) -> Fence {
+        Fence(world, client: context.client, at: source) { try await world.sourceDatabases(context) }
     }
 }
