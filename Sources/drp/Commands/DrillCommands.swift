@@ -215,6 +215,6 @@ struct DrillAnswer: Answer {
     }
 
     private static func shown(_ packets: PacketCount) -> String {
-        "; packets out of its networks: \(packets.left) (tried: \(packets.tried))"
+        "; packets out of its networks: \(packets.left + packets.toHost) (tried: \(packets.tried))"
     }
 }

@@ -2,8 +2,10 @@ package import DRPKit
 
 /// What left a drill's networks.
 package struct PacketCount: Sendable, Hashable, Codable {
-    /// Reached the host, or was forwarded to anywhere else.
+    /// Was forwarded to anywhere else.
     package var left: Int64
+    /// Began something with the host itself, whether it was let in or not.
+    package var toHost: Int64
     /// Was meant for another network, whether it came there or not.
     package var tried: Int64
 }
@@ -27,7 +29,7 @@ struct PacketCounter: Sendable {
     }
 
     private enum Kind: String, CaseIterable {
-        case host, left, tried
+        case hostTCP = "host-tcp", hostOther = "host-other", left, tried
     }
 
     /// Puts the rules of a network in place, those that are there already left as they are.
@@ -51,7 +53,9 @@ struct PacketCounter: Sendable {
             }
             return packets.reduce(0, +)
         }
-        return PacketCount(left: try sum(.host) + sum(.left), tried: try sum(.tried))
+        return PacketCount(
+            left: try sum(.left), toHost: try sum(.hostTCP) + sum(.hostOther),
+            tried: try sum(.tried))
     }
 
     /// Takes the rules away. Twice is once.
@@ -77,7 +81,9 @@ struct PacketCounter: Sendable {
         let match =
             switch kind {
             // What the host begins itself, to reach the databases, is answered, and that is no way out.
-            case .host: ["INPUT", "-i", bridge] + begun
+            // A TCP packet that is no SYN begins nothing either: it is left over from such a connection.
+            case .hostTCP: ["INPUT", "-i", bridge, "-p", "tcp", "--syn"] + begun
+            case .hostOther: ["INPUT", "-i", bridge, "!", "-p", "tcp"] + begun
             case .left: ["POSTROUTING", "-s", "\(subnet)", "!", "-o", bridge]
             case .tried: ["PREROUTING", "!", "-d", "\(subnet)", "-i", bridge] + begun
             }

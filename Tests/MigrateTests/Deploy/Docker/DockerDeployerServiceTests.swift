@@ -304,7 +304,7 @@ struct DockerDeployerServiceTests {
             #expect(try await deployer.observe(spec.client) == .complete(drill))
             let (theirs, ours) = (try #require(production.inside), try #require(drill.inside))
             #expect(theirs.mongo != ours.mongo && theirs.edge != ours.edge)
-            #expect(try await deployer.packets(of: spec.client) == PacketCount(left: 0, tried: 0))
+            #expect(try await deployer.packets(of: spec.client) == PacketCount(left: 0, toHost: 0, tried: 0))
 
             try await withListener(world, in: "/proc/self/ns/net") { port in
                 let inside = try await world.network("acme", .api)
@@ -316,22 +316,20 @@ struct DockerDeployerServiceTests {
                     #expect(try await !world.connects(from: network, to: production.address, 443), "\(role)")
                 }
                 #expect(try await deployer.packets(of: spec.client)?.left == 0)
+                #expect((try await deployer.packets(of: spec.client)?.tried ?? 0) > 0)
                 // With a way out, which nobody gives it but this test, the very first packet is seen.
                 let api = try await world.network("acme", .api, isDrill: true)
-                let gateway = ours.edge.host.replacing(#/\d+$/#) { "\((Int($0.output) ?? 0) - 1)" }
-                let added = try await DockerWorld.run("nsenter", ["--net=\(api)", "ip", "route", "add", "default", "via", gateway])
-                #expect(added.status == 0)
-                _ = try await world.connects(from: api, to: world.outside, port)
-                #expect((try await deployer.packets(of: spec.client)?.tried ?? 0) > 0)
-                #expect(try await deployer.packets(of: spec.client)?.left == 0, "Docker's own rules stop it")
                 for command in ["-I", "-D"] {
                     let rule = try await world.hostCommand([
-                        PacketCounter.iptables, "-w", "10", command, "FORWARD", "-s", ours.edge.host, "-j", "ACCEPT",
+                        PacketCounter.iptables, "-w", "10", command, "FORWARD", "-i", "drp+", "-j", "ACCEPT",
                     ])
                     #expect(rule.status == .exited(0))
                     if command == "-I" { _ = try await world.connects(from: api, to: world.outside, port) }
                 }
                 #expect((try await deployer.packets(of: spec.client)?.left ?? 0) > 0)
+                let gateway = ours.edge.host.replacing(#/\d+$/#) { "\((Int($0.output) ?? 0) - 1)" }
+                #expect(try await !world.connects(from: api, to: gateway, 22))
+                #expect((try await deployer.packets(of: spec.client)?.toHost ?? 0) > 0)
             }
             try await deployer.remove(spec.client, owner: Self.owner)
             try await deployer.remove(spec.client, owner: Self.owner)
