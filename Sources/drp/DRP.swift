@@ -24,7 +24,7 @@ struct DRP: AsyncParsableCommand {
         subcommands: [
             AlarmCommands.self, BackupCommands.self, BootstrapCommand.self, CatalogCommands.self, Check.self,
             ConfigCommands.self, DrillCommands.self, EraseCommands.self, EventsCommands.self,
-            FailoverCommands.self, FenceCommand.self, GuardCommand.self, HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self,
+            FailbackCommands.self, FailoverCommands.self, FenceCommand.self, GuardCommand.self, HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self,
             ReportCommands.self,
             RestoreCommands.self, RunbookCommands.self, RunsCommands.self, Serve.self, StoreCommands.self,
             UnfenceCommand.self,

@@ -19,6 +19,7 @@ struct ContainerTests {
             try await Self.expectClosed(world)
             try await Self.failOver(world, broken: "birch", count: 2)
             try await Self.comeBack(world, moved: "acme", left: "birch")
+            try await Self.failBack(world, "acme")
         }
     }
 
@@ -174,6 +175,38 @@ struct ContainerTests {
         #expect(try await running() == Set(roles.map { "drp_\(left)_\($0)" }))
         let refused = try await world.shell(["/usr/bin/curl", "-sk", "-m", "3", "https://\(old)/"])
         #expect(refused.status == 7, "port 443 of the moved client is open at the old site")
+    }
+
+    /// Back to the site that was lost, protected there at once.
+    private static func failBack(_ world: ContainerWorld, _ client: String) async throws {
+        let before = try await world.manifest(of: client, at: "south")
+        let run = ["failback", "run", "north", "--identity", world.identity, "--confirm", "north"]
+        let kept = try await world.drp(run)
+        #expect(kept.status == 40 && kept.stdout.contains("hold data of run"), "\(kept.stdout)\(kept.stderr)")
+        let waiting = try await world.drp(["runs", "list", "--json"])
+        let runs = try JSONDecoder().decode(Runs.self, from: Data(waiting.stdout.utf8))
+        let id = try #require(runs.runs.first { $0.client == client && $0.state == "paused" }?.id)
+        let back = try await world.drp([
+            "runs", "rollback", id, "--reason", "the old data were looked at", "--identity", world.identity, "--confirm", client,
+        ])
+        #expect(back.status == 0, "\(back.stdout)\(back.stderr)")
+        #expect(try await objects(world, at: "north", named: "drp_\(client)_mongo-data").count == 1, "data of another run are gone")
+        let ended = try await world.drp(run + ["--discard-old"])
+        #expect(ended.status == 0, "\(ended.stdout)\(ended.stderr)")
+        let after = try await world.manifest(of: client, at: "north")
+        #expect(try await world.differences(before, after) == "")
+        #expect(try await world.answer(of: client)?["client"] == .text(client))
+        let backups = try await world.drp(["backup", "list", client])
+        #expect(backups.status == 0 && ended.stdout.contains("protect "), "\(backups.stdout)")
+    }
+
+    private struct Runs: Decodable {
+        struct Row: Decodable {
+            var id: String
+            var client: String
+            var state: String
+        }
+        var runs: [Row]
     }
 
     private static func migrate(_ world: ContainerWorld, _ client: String, to site: String) async throws -> Ended {

@@ -15,6 +15,8 @@ package struct DeploymentSpec: Sendable, Hashable {
     package var apiCommand: [String]
     /// The port that the API serves at the site's address; in a container, where it listens there.
     package var apiPort: Int
+    /// Whether data of another run are taken away; without it they refuse this one.
+    package var discardsOld = false
     /// What sites with containers want beside it.
     package var container: ContainerSpec?
 
@@ -132,7 +134,7 @@ package protocol Deployer: Sendable {
 
     /// Makes the client's stack and starts it. Twice is once; after a crash at any point it continues.
     /// - Throws: `DeployError`; `.foreign` for a folder of another owner, `.notEmpty` if another run's
-    ///   databases hold data.
+    ///   databases hold data that are not to be discarded.
     func deploy(_ spec: DeploymentSpec) async throws -> Deployment
 
     /// Starts what does not run of a stack that was deployed.

@@ -75,10 +75,15 @@ package struct LocalProcessDeployer: Deployer {
     package func deploy(_ spec: DeploymentSpec) async throws -> Deployment {
         let folder = folder(of: spec.client)
         try check(spec)
-        let found = try folder.read()
-        if let found, found.run != spec.run {
-            try check(found, belongsTo: spec.owner)
-            try await refuseData(in: found, folder)
+        var found = try folder.read()
+        if let old = found, old.run != spec.run {
+            try check(old, belongsTo: spec.owner)
+            if spec.discardsOld {
+                try await remove(spec.client, owner: spec.owner)
+                found = nil
+            } else {
+                try await refuseData(in: old, folder)
+            }
         }
         // Waits for the lock of another deployment at this site: not on the cooperative pool.
         var deployment = try await OwnThread.run("deploy") { try intend(spec, folder) }

@@ -154,6 +154,8 @@ package struct FailoverPlanner: Sendable {
         private let fleet: Fleet
         private let candidates: [Site]
         private var left: [SiteName: Int64] = [:]
+        /// Addresses that no client has yet, where each has one to itself.
+        private var addresses: [SiteName: Int] = [:]
 
         init(fleet: Fleet, places: [ClientID: SiteName], lost: SiteName) {
             self.fleet = fleet
@@ -164,10 +166,12 @@ package struct FailoverPlanner: Sendable {
                 let memory = site.hosts.compactMap(\.memory?.bytes)
                 // Nothing is known of the others: nothing limits them.
                 if !memory.isEmpty { left[site.name] = memory.reduce(0, +) }
+                if site.docker != nil { addresses[site.name] = site.frontends.count }
             }
             for client in fleet.clients {
                 let place = places[client.id] ?? client.site
                 if let memory = client.needs?.memory?.bytes { left[place]? -= memory }
+                addresses[place]? -= 1
             }
         }
 
@@ -177,14 +181,17 @@ package struct FailoverPlanner: Sendable {
             guard !sites.isEmpty else {
                 return .failure(NoRoom(text: "there is no other site with a frontend"))
             }
-            for site in sites {
-                guard let free = left[site.name] else { return .success(site.name) }
-                guard free >= need else { continue }
-                left[site.name] = free - need
+            for site in sites where addresses[site.name] ?? 1 > 0 {
+                if let free = left[site.name] {
+                    guard free >= need else { continue }
+                    left[site.name] = free - need
+                }
+                addresses[site.name]? -= 1
                 return .success(site.name)
             }
             let names = sites.map(\.name.text).joined(separator: ", ")
-            return .failure(NoRoom(text: "needs \(ByteCount(need)) of memory, which \(names) has not left"))
+            return .failure(
+                NoRoom(text: "needs \(ByteCount(need)) of memory and a frontend's address, which \(names) has not left"))
         }
     }
 }

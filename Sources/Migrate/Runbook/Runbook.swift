@@ -33,6 +33,7 @@ package struct Runbook: Sendable, Hashable {
         "source": "the site where the client lived when the run began",
         "target": "the site to move to (--to)",
         "at": "the point in time to restore (--at)",
+        "old": "what becomes of what an earlier run left at the target: keep or discard",
     ]
 
     /// The inputs that the steps name.

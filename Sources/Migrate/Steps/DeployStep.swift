@@ -6,7 +6,10 @@ internal import Foundation
 package struct DeployStep: Step {
     package static let kind = "deploy"
     package static let schema = [
-        SettingSpec("to", .text, .required, about: "The site; `${target}` is what the command was given.")
+        SettingSpec("to", .text, .required, about: "The site; `${target}` is what the command was given."),
+        SettingSpec(
+            "old", .choice(["keep", "discard"]), .optional,
+            about: "What becomes of data that an earlier run left at the site: `discard`, or `keep`, which ends the run; so without it."),
     ]
     package static let rule = StepRule(deadline: .seconds(600), retries: 2)
 
@@ -33,13 +36,17 @@ package struct DeployStep: Step {
         // In a container its port is nobody else's.
         let isLocal = try world.targetSite(context).docker == nil
         let port = context.mode == .drill && isLocal ? try await drillPort(context) : nil
-        let spec = try await spec(context, client, epoch: Int(epoch), drillPort: port)
+        var spec = try await spec(context, client, epoch: Int(epoch), drillPort: port)
+        spec.discardsOld = context.settings.text("old") == "discard"
         return try Self.outcome(try await deployer(context).deploy(spec))
     }
 
     package func undo(_ context: StepContext) async throws {
+        let deployer = try deployer(context)
+        // What another run left there is not this one's to take back.
+        guard let left = try await deployer.observe(context.client).deployment, left.run == context.run.text else { return }
         let owner = try world.writerKeys(try world.client(context)).client
-        try await deployer(context).remove(context.client, owner: owner)
+        try await deployer.remove(context.client, owner: owner)
     }
 
     private func deployer(_ context: StepContext) throws -> any Deployer {

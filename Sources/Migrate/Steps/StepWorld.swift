@@ -72,6 +72,7 @@ package struct StepWorld: Sendable {
         catalog.add { FreezeStep(world: self) }
         catalog.add { WaitStep(world: self) }
         catalog.add { PreflightStep(world: self) }
+        catalog.add { ProtectStep(world: self) }
         catalog.add { DeployStep(world: self) }
         catalog.add { RestoreStep(world: self) }
         catalog.add { VerifyStep(world: self) }

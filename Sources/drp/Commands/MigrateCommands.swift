@@ -30,21 +30,10 @@ struct MigrateCommands: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
 
         /// Of the promise that a failover is just a migration, the part that differs.
-        func runbook(_ composition: Composition) async throws -> Runbook {
-            try composition.runbooks.runbook(
-                named: sourceLost ? "failover" : "migrate", schemas: try await composition.stepWorld().catalog.schemas)
-        }
-
-        func inputs(_ composition: Composition, _ client: Client) async throws -> [String: String] {
-            guard composition.fleet.site(to) != nil else {
-                throw UsageError(
-                    "the fleet file has no site '\(to)'",
-                    advice: "Sites are: \(composition.fleet.sites.map(\.name.text).sorted().joined(separator: ", ")).")
-            }
-            let placement = try await composition.journal.placement(of: client.id)
-            return [
-                "client": client.id.text, "target": to.text, "at": at, "source": (placement?.site ?? client.site).text,
-            ]
+        var move: Move {
+            Move(
+                clients: clients, to: to, runbook: sourceLost ? "failover" : "migrate", more: ["at": at],
+                common: common, identity: identity.identity)
         }
     }
 
@@ -59,16 +48,7 @@ struct MigrateCommands: AsyncParsableCommand {
         @OptionGroup var options: Options
 
         func run() async throws {
-            let composition = try await options.common.composition(identity: options.identity.identity)
-            let engine = try await composition.engine { _ in }
-            let runbook = try await options.runbook(composition)
-            var answer = MigratePlanAnswer()
-            for client in try composition.clients(options.clients) {
-                let inputs = try await options.inputs(composition, client)
-                let steps = try await engine.plan(runbook, client: client.id, inputs: inputs)
-                answer.plans.append(.init(client: client.id, target: options.to, runbook: runbook.file, steps: steps))
-            }
-            try Output.answer(answer, json: options.common.json)
+            try await options.move.plan()
         }
     }
 
@@ -81,8 +61,8 @@ struct MigrateCommands: AsyncParsableCommand {
                   drp migrate run acme birch --to par-dc5 --identity recovery.key --confirm par-dc5
                   drp migrate run acme --to par-dc5 --source-lost --identity recovery.key --confirm acme
 
-                The source is kept from writing for the last part: that is the downtime.                 A step that fails leaves its run waiting: mend the cause, then `drp runs resume RUN`. One client that fails
-                never stops the others.
+                The source is kept from writing for the last part: that is the downtime. A step that fails leaves its run waiting:
+                mend the cause, then `drp runs resume RUN`. One client that fails never stops the others.
                 """)
 
         @OptionGroup var options: Options
@@ -98,31 +78,7 @@ struct MigrateCommands: AsyncParsableCommand {
                     "this redeploys \(options.clients.map(\.text).joined(separator: ", ")) and moves their traffic to \(options.to)",
                     advice: "See `drp migrate plan`, then give --confirm \(wanted)", code: .confirmationMissing)
             }
-            let display = ProgressDisplay(json: options.common.json)
-            let composition = try await options.common.composition(
-                identity: options.identity.identity, progress: display)
-            let narrator = RunNarrator(display: display, isSilent: options.common.json)
-            let engine = try await composition.engine { narrator.tell($0) }
-            let runbook = try await options.runbook(composition)
-            let wantedClients = try composition.clients(options.clients)
-            try await composition.shipping {
-                let declared = composition.clock.now
-                var answer = RunsAnswer()
-                for client in wantedClients {
-                    do {
-                        let inputs = try await options.inputs(composition, client)
-                        let report = try await engine.start(
-                            runbook, client: client.id, inputs: inputs, declared: declared)
-                        answer.runs.append(RunAnswer(report, objectives: composition.fleet.objectives(of: client)))
-                    } catch {
-                        if options.clients.count == 1 { throw error }
-                        answer.problems.append(BackupProblem(client: client.id, store: nil, error))
-                    }
-                    display.end()
-                }
-                try Output.answer(answer, json: options.common.json)
-                if let code = answer.code { throw ExitStatus(code) }
-            }
+            try await options.move.run()
         }
     }
 }

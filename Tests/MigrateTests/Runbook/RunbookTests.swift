@@ -38,8 +38,8 @@ struct RunbookTests {
 
     private static let kinds: [any Migrate.Step.Type] = [
         ApproveStep.self, CatchUpStep.self, CommandStep.self, DeployStep.self, DestroyStep.self, FenceStep.self,
-        FreezeStep.self, NotifyStep.self, PreflightStep.self, ProbeStep.self, RestoreStep.self, SwitchStep.self,
-        VerifyStep.self, WaitStep.self,
+        FreezeStep.self, NotifyStep.self, PreflightStep.self, ProbeStep.self, ProtectStep.self, RestoreStep.self,
+        SwitchStep.self, VerifyStep.self, WaitStep.self,
     ]
 
     static func shipped(_ name: String) throws -> Runbook {
@@ -47,7 +47,12 @@ struct RunbookTests {
             "../../../runbooks"
         ).standardizedFileURL.path
         let schemas = kinds.map {
-            ($0.kind, StepSchema(settings: $0.schema, deadline: $0.rule.deadline, retries: $0.rule.retries))
+            (
+                $0.kind,
+                StepSchema(
+                    settings: $0.schema, deadline: $0.rule.deadline, retries: $0.rule.retries,
+                    changesProduction: $0.changesProduction)
+            )
         }
         return try RunbookLibrary(folders: ["/nowhere", folder]).runbook(
             named: name, schemas: Dictionary(uniqueKeysWithValues: schemas))
@@ -69,8 +74,18 @@ struct RunbookTests {
         let failover = try Self.shipped("failover")
         #expect(
             failover.steps.map(\.name) == [
-                "preflight", "fence", "deploy", "restore", "verify", "switch", "probe", "notify",
+                "preflight", "fence", "deploy", "restore", "verify", "switch", "probe", "protect", "notify",
             ])
+        let failback = try Self.shipped("failback")
+        let way = migrate.steps.map(\.name)
+        #expect(failback.steps.map(\.name) == way.dropLast() + ["protect", "notify"])
+        #expect(failback.inputs == ["target", "at", "old"])
+        for runbook in [migrate, failover, failback] {
+            #expect(throws: RunbookError.self) {
+                try runbook.resolved(with: ["target": "x", "at": "latest", "old": "keep"], mode: .drill)
+            }
+        }
+        #expect(try Self.shipped("drill").resolved(with: ["target": "x", "at": "1"], mode: .drill).steps.count == 7)
     }
 
     @Test("a runbook's hash is that of its bytes")
@@ -146,7 +161,9 @@ struct RunbookTests {
         let careful = try Self.read(Self.head + "  - preflight:\n  - switch: {modes: [real]}\n")
         #expect(try careful.resolved(with: [:], mode: .drill).steps.map(\.name) == ["preflight"])
         let inDrills = Self.kinds.filter { !$0.changesProduction }.map { $0.kind }
-        #expect(Set(Self.kinds.map { $0.kind }).subtracting(inDrills) == ["freeze", "catch-up", "fence", "switch"])
+        #expect(Set(Self.kinds.map { $0.kind }).subtracting(inDrills) == [
+            "freeze", "catch-up", "fence", "switch", "protect",
+        ])
     }
 
     @Test("an input that looks like another input is not filled in again")

@@ -99,14 +99,18 @@ package struct DockerDeployer: Deployer {
         if let found {
             try check(found, belongsTo: spec.owner)
             if found.run != spec.run {
-                try await refuseData(in: found, inventory, folder)
+                if !spec.discardsOld { try await refuseData(in: found, inventory, folder) }
                 try await remove(spec.client, owner: spec.owner)
                 inventory = try await DockerInventory(engine, inventory.names)
             }
         } else if let volume = DockerVolumeRole.allCases.lazy.compactMap({ inventory.volume($0) }).first {
-            throw DeployError(
-                .notEmpty, "volume \(volume.name)",
-                "it stands since run \(Self.run(volume.labels)), and drp has no passwords for it in \(folder.path)")
+            guard spec.discardsOld else {
+                throw DeployError(
+                    .notEmpty, "volume \(volume.name)",
+                    "it stands since run \(Self.run(volume.labels)), and drp has no passwords for it in \(folder.path)")
+            }
+            try await remove(spec.client, owner: spec.owner)
+            inventory = try await DockerInventory(engine, inventory.names)
         }
         for image in images(container) {
             guard try await engine.image(image) == nil else { continue }
