@@ -46,8 +46,8 @@ struct FenceCommand: AsyncParsableCommand {
         abstract: "Keep one side of a client from taking writes, by hand and on record.",
         discussion: """
             Examples:
-              drp fence acme --site par-dc3 --reason "it came back" --confirm acme
-              drp fence acme --reason "suspected intrusion" --confirm acme
+              drp fence acme --site par-dc3 --reason returned --confirm acme
+              drp fence acme --reason intrusion --confirm acme
 
             Its databases refuse applications, and its stack is stopped where drp deploys. What cannot be reached is said, and the
             exit status is 1. Where the client lives, it serves nobody until `drp unfence`.
@@ -80,7 +80,7 @@ struct UnfenceCommand: AsyncParsableCommand {
         abstract: "Let the side where a client lives take writes again.",
         discussion: """
             Examples:
-              drp unfence acme --reason "all clear" --confirm acme
+              drp unfence acme --reason cleared --confirm acme
 
             A side where the client does not live stays fenced: two sides that both take writes cannot be put together again.
             """)
