@@ -23,21 +23,45 @@ struct ContainerTests {
         }
     }
 
+    /// For `script/campaign`: some minutes.
+    @Test(
+        "twelve clients of a lost site, one of them broken, drp killed once: eleven serve with equal data, one is named",
+        .enabled(if: DemoWorld.environment["DRP_CAMPAIGN"] != nil, "a campaign"))
+    func twelve() async throws {
+        let clients = ["acme", "birch", "cedar", "dune", "elm", "fern", "gale", "hazel", "iris", "jade", "kelp", "lark"]
+        try await ContainerWorld.run(clients: clients) { world in
+            try await Self.moveIn(world)
+            try await Self.failOver(world, broken: "hazel", count: clients.count)
+        }
+    }
+
     /// From plain servers into containers at north.
     static func moveIn(_ world: ContainerWorld) async throws {
         let backups = try await world.drp(["backup", "run", "--all"])
         try #require(backups.status == 0, "\(backups.stdout)\(backups.stderr)")
+        var before: [String: ContainerWorld.Manifest] = [:]
+        for client in world.clients { before[client] = try await world.manifest(of: client, at: "old") }
+        // Two commands at once, for the two cores.
+        let half = (world.clients.count + 1) / 2
+        async let first: Void = moveIn(world, Array(world.clients.prefix(half)))
+        async let second: Void = moveIn(world, Array(world.clients.dropFirst(half)))
+        _ = try await (first, second)
         for client in world.clients {
-            let before = try await world.manifest(of: client, at: "old")
-            let moved = try await migrate(world, client, to: "north")
-            try #require(moved.status == 0, "\(client): \(moved.stdout)\(moved.stderr)")
             let after = try await world.manifest(of: client, at: "north")
-            #expect(try await world.differences(before, after) == "", "\(client)")
+            #expect(try await world.differences(try #require(before[client]), after) == "", "\(client)")
             #expect(try await world.answer(of: client)?["client"] == .text(client), "\(client)")
         }
         // Now through the bastion.
         let again = try await world.drp(["backup", "run", "--all"])
         try #require(again.status == 0, "\(again.stdout)\(again.stderr)")
+    }
+
+    private static func moveIn(_ world: ContainerWorld, _ clients: [String]) async throws {
+        let moved = try await world.drp(
+            ["migrate", "run"] + clients + [
+                "--to", "north", "--identity", world.identity, "--confirm", clients.count == 1 ? clients[0] : "north",
+            ])
+        try #require(moved.status == 0, "\(clients): \(moved.stdout)\(moved.stderr)")
     }
 
     /// Beside production, in networks that nothing leaves.
