@@ -86,11 +86,13 @@ end_run() {
 # end_services FOLDER: stops every service whose state lies in the folder.
 end_services() {
     local kind
-    for kind in "$1"/*/kind "$1"/*/*/kind "$1"/*/*/*/kind; do
-        [ -e "$kind" ] || continue
+    # As deep as a fleet in a test's folder lies, and not in an engine's own data.
+    while read -r kind; do
         "$ROOT/script/services/$(cat "$kind")" stop "$(dirname "$kind")" >/dev/null 2>&1 &
-    done
+    done < <(find "$1" -maxdepth 7 -path '*/data' -prune -o -name kind -type f -print)
     wait
+    # What drp kept in memory for such a fleet.
+    find "$1" -maxdepth 5 -name memory -lname '/dev/shm/drp-fleet.*' -exec readlink {} + | xargs -r rm -rf
 }
 
 # end_strays FOLDER: ends what else still works inside the folder (a killed test leaves its servers behind). The folder
