@@ -84,7 +84,9 @@ struct PacketCounter: Sendable {
             // A TCP packet that is no SYN begins nothing either: it is left over from such a connection.
             case .hostTCP: ["INPUT", "-i", bridge, "-p", "tcp", "--syn"] + begun
             case .hostOther: ["INPUT", "-i", bridge, "!", "-p", "tcp"] + begun
-            case .left: ["POSTROUTING", "-s", "\(subnet)", "!", "-o", bridge]
+            // The host's own end of the bridge has an address of the block, too.
+            case .left:
+                ["POSTROUTING", "-s", "\(subnet)", "!", "-o", bridge, "-m", "addrtype", "!", "--src-type", "LOCAL"]
             case .tried: ["PREROUTING", "!", "-d", "\(subnet)", "-i", bridge] + begun
             }
         return match + ["-m", "comment", "--comment", comment(kind)]
