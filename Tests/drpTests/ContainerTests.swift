@@ -97,6 +97,10 @@ struct ContainerTests {
         let orders = try await world.answer(of: client)?["orders"]
         let moved = try await migrate(world, client, to: "south")
         try #require(moved.status == 0, "\(moved.stdout)\(moved.stderr)")
+        for check in ["api: 200", "tls: no handshake", "redirect: 308", "ports: ", "isolation: "] {
+            #expect(moved.stderr.contains(check), "\(check): \(moved.stderr)")
+        }
+        #expect(moved.stdout.contains("nothing lost, measured") && moved.stdout.contains("  down "), "\(moved.stdout)")
         let after = try await world.manifest(of: client, at: "south")
         #expect(try await world.differences(before, after) == "")
         #expect(try await world.answer(of: client)?["orders"] == orders)

@@ -148,10 +148,14 @@ package protocol Deployer: Sendable {
 
     /// What left the networks of a drill's stack since it was made; nil at sites that do not count.
     func packets(of client: ClientID) async throws -> PacketCount?
+
+    /// Tries connections of the client's stack that must not come about; nil at sites where its parts share the host's network.
+    func isolation(of client: ClientID) async throws -> IsolationReport?
 }
 
 extension Deployer {
     package func packets(of client: ClientID) async throws -> PacketCount? { nil }
+    package func isolation(of client: ClientID) async throws -> IsolationReport? { nil }
 }
 
 /// Why a stack could not be made, started or stopped.

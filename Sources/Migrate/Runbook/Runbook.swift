@@ -174,6 +174,7 @@ extension SettingType {
         case .boolean: value.boolean != nil
         case .choice(let words): value.text.map(words.contains) ?? false
         case .list: value.list?.allSatisfy { $0.text != nil } ?? false
+        case .choices(let words): value.list?.allSatisfy { $0.text.map(words.contains) ?? false } ?? false
         }
     }
 }

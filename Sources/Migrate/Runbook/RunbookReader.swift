@@ -162,7 +162,7 @@ package struct RunbookReader {
 
     private func convert(_ node: YAMLNode, _ type: SettingType) -> JSONValue? {
         switch type {
-        case .list:
+        case .list, .choices:
             guard let nodes = node.sequence else { return nil }
             let texts = nodes.compactMap(\.scalar)
             return texts.count == nodes.count ? .list(texts.map { .text($0) }) : nil

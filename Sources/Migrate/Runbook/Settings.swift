@@ -14,6 +14,8 @@ package enum SettingType: Sendable, Hashable {
     case choice([String])
     /// A list of texts.
     case list
+    /// A list of some of these words.
+    case choices([String])
 
     /// For messages and the reference page.
     package var inWords: String {
@@ -25,6 +27,7 @@ package enum SettingType: Sendable, Hashable {
         case .boolean: "true or false"
         case .choice(let words): "one of \(words.joined(separator: ", "))"
         case .list: "a list of texts"
+        case .choices(let words): "a list out of \(words.joined(separator: ", "))"
         }
     }
 }

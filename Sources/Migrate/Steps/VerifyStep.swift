@@ -10,6 +10,9 @@ package struct VerifyStep: Step {
         SettingSpec(
             "against", .choice(["backup", "source"]),
             about: "`source`: the frozen source is read again, too, and must hold the same; `backup` without this."),
+        SettingSpec(
+            "checks", .choices(TargetChecks.Kind.allCases.map(\.rawValue)),
+            about: "What else the target must show; what the site does not have is left out."),
     ]
     package static let rule = StepRule(deadline: .seconds(3600), retries: 1)
 
@@ -18,7 +21,9 @@ package struct VerifyStep: Step {
     package func plan(_ context: StepContext) async throws -> StepPlan {
         StepPlan(
             name: context.step, kind: Self.kind,
-            lines: ["count, digest, options and indexes of every collection and database, read back from the target"])
+            lines: [
+                "count, digest, options and indexes of every collection and database, read back from the target"
+            ] + (context.settings.list("checks").map { ["the target itself: \($0.joined(separator: ", "))"] } ?? []))
     }
 
     package func observe(_ context: StepContext) async throws -> Observation { seen(context) }
@@ -37,17 +42,28 @@ package struct VerifyStep: Step {
         }
         // At once: clients wait for the end of it.
         async let other = source.asyncMap(compare)
+        async let shown = checks(context, client)
         let comparison = try await compare(target)
         context.progress(comparison.summary)
         // Both are equal to one backup, each read by itself: so they are equal.
+        let found = try await shown
+        for sentence in found { context.progress(sentence) }
         let isSourceEqual = try await other != nil
         if isSourceEqual { context.progress("the source, read again, holds the same") }
         return [
-            "source": isSourceEqual ? "equal" : .null,
+            "source": isSourceEqual ? "equal" : .null, "checks": .list(found.map { .text($0) }),
             "summary": .text(comparison.summary), "compared": .integer(Int64(comparison.lines.count)),
             "collections": .integer(Int64(comparison.collections)), "documents": .integer(comparison.documents),
             "keys": .integer(comparison.keys), "expiringKeys": .integer(comparison.expiringKeys),
         ]
+    }
+
+    private func checks(_ context: StepContext, _ client: Client) async throws -> [String] {
+        let kinds = (context.settings.list("checks") ?? []).compactMap(TargetChecks.Kind.init)
+        return try await TargetChecks(
+            world: world, client: client, site: try world.targetSite(context), deployment: try world.deployment(context),
+            isDrill: context.mode == .drill
+        ).run(kinds)
     }
 
     /// - Returns: nil if the source is not to be compared, or is lost.

@@ -17,9 +17,14 @@ enum DockerObject {
         var isUnhealthy: Bool { status.hasSuffix("(unhealthy)") }
         /// Names of the networks that it is a member of.
         var networks: Set<String> { Set(settings?.networks?.keys.map { $0 } ?? []) }
+        /// In its networks, of those that have one now.
+        var addresses: [String] { settings?.networks?.values.compactMap(\.address).filter { !$0.isEmpty }.sorted() ?? [] }
 
         private struct Settings: Decodable {
-            struct Endpoint: Decodable {}
+            struct Endpoint: Decodable {
+                var address: String?
+                private enum CodingKeys: String, CodingKey { case address = "IPAddress" }
+            }
             var networks: [String: Endpoint]?
             private enum CodingKeys: String, CodingKey { case networks = "Networks" }
         }
@@ -74,6 +79,15 @@ enum DockerObject {
         private enum CodingKeys: String, CodingKey { case volumes = "Volumes" }
     }
 
+    struct Running: Decodable, Sendable {
+        struct State: Decodable, Sendable {
+            var pid: Int64
+            private enum CodingKeys: String, CodingKey { case pid = "Pid" }
+        }
+        var state: State
+        private enum CodingKeys: String, CodingKey { case state = "State" }
+    }
+
     struct Named: Decodable, Sendable {
         var id: String
         private enum CodingKeys: String, CodingKey { case id = "Id" }
@@ -89,6 +103,14 @@ extension DockerEngine {
         return try decode([DockerObject.Container].self, act, answer).filter {
             $0.names.contains { $0.hasPrefix("/\(namePrefix)") }
         }
+    }
+
+    /// Of a container's first process on the host; nil if it does not run.
+    func pid(of id: String) async throws -> Int64? {
+        let act = "look at container \(id.prefix(12))"
+        let answer = try await send(act, .get, ["containers", id, "json"])
+        let pid = try decode(DockerObject.Running.self, act, answer).state.pid
+        return pid > 0 ? pid : nil
     }
 
     func networks() async throws -> [DockerObject.Network] {

@@ -342,6 +342,28 @@ struct DockerDeployerServiceTests {
         }
     }
 
+    @Test("isolation is tried inside the containers' own networks, and a link too many is found")
+    func isolationReport() async throws {
+        try await withWorld { world in
+            let deployer = world.deployer()
+            let acme = ClientID("acme")!
+            #expect(try await deployer.isolation(of: acme) == nil)
+            _ = try await deployer.deploy(try await world.spec("acme", owner: Self.owner))
+            _ = try await deployer.deploy(try await world.spec("birch", owner: UUID()))
+            let report = try #require(try await deployer.isolation(of: acme))
+            // Four between its own, and each of four containers to two databases of the other client.
+            #expect(report == IsolationReport(tried: 12, breaches: []))
+            try await world.engine.connect("drp_acme_redis", to: "drp_acme_mongo", [:])
+            try await world.engine.connect("drp_acme_edge", to: "drp_birch_redis", [:])
+            let linked = try #require(try await deployer.isolation(of: acme))
+            #expect(linked.breaches.count == 2)
+            #expect(linked.breaches[0].hasPrefix("its edge reaches drp_birch_redis at "), "\(linked.breaches)")
+            #expect(linked.breaches[1].hasPrefix("its redis reaches its own MongoDB at "), "\(linked.breaches)")
+            try await world.kill("acme", .redis)
+            await #expect(throws: DeployError.self) { try await deployer.isolation(of: acme) }
+        }
+    }
+
     @Test("redis and mongo of a client, two clients, databases and the world never meet; the API meets its own")
     func isolation() async throws {
         try await withWorld { world in
