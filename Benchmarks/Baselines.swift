@@ -12,6 +12,7 @@ import Synchronization
 ///     Benchmarks vault SOURCE-URI-FILE FOLDER THREADS
 ///     Benchmarks chunks FOLDER COUNT
 ///     Benchmarks open FOLDER
+///     Benchmarks engine FOLDER
 ///
 /// Prints a JSON line a measurement: name, seconds, bytes, CPU seconds of this process.
 @main
@@ -23,6 +24,7 @@ struct Baselines {
         case ("vault", 4):
             try await Vault.measure(try settings(arguments[1]), folder: arguments[2], threads: Int(arguments[3]) ?? 1)
         case ("chunks", 3): try await Vault.fill(arguments[1], chunks: Int(arguments[2]) ?? 0)
+        case ("engine", 2): try await Engine.measure(arguments[1])
         case ("open", 2): try await Vault.open(arguments[1])
         default:
             FileHandle.standardError.write(Data("Benchmarks: wrong use, see Baselines.swift\n".utf8))
