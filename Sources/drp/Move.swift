@@ -9,6 +9,10 @@ struct Move {
     var runbook: String
     /// Inputs of the runbook beside client, source and target.
     var more: [String: String]
+    /// Why it may be in a client's business hours; nil is no reason.
+    var reason: String?
+    /// Whether the clients are up, so that the move takes them down.
+    var isPlanned = true
     var common: CommonOptions
     var identity: String?
 
@@ -33,6 +37,7 @@ struct Move {
         let engine = try await composition.engine { narrator.tell($0) }
         let runbook = try await read(composition)
         let wanted = try composition.clients(clients)
+        try await checkHours(wanted, composition)
         try await composition.shipping {
             let declared = composition.clock.now
             var answer = RunsAnswer()
@@ -49,6 +54,24 @@ struct Move {
             }
             try Output.answer(answer, json: common.json)
             if let code = answer.code { throw ExitStatus(code) }
+        }
+    }
+
+    /// Nobody's working day is broken without a word about it.
+    private func checkHours(_ wanted: [Client], _ composition: Composition) async throws {
+        guard isPlanned else { return }
+        let working = wanted.filter { $0.hours?.contains(composition.clock.now) == true }
+        guard !working.isEmpty else { return }
+        guard let reason else {
+            let names = working.map { "\($0.id) (\($0.hours?.description ?? ""))" }.joined(separator: ", ")
+            throw UsageError(
+                "it is business hours of \(names), and a move takes them down",
+                advice: "Wait for their evening, or say why it must be now: --reason TEXT", code: .confirmationMissing)
+        }
+        for client in working {
+            try await composition.journal.append(
+                event: "move.in-business-hours", client: client.id,
+                payload: ["by": .text(RunWork.person), "reason": .text(reason)])
         }
     }
 

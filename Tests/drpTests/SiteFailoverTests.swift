@@ -125,6 +125,18 @@ struct DrillTests {
 
 @Suite("Decisions about a run", .serialized, .needsServices, .world())
 struct RunDecisionTests {
+    @Test("a planned move in a client's business hours is refused without a reason, and changes nothing")
+    func businessHours() async throws {
+        let world = try DemoWorld.current
+        let hours = "    hours: {zone: Etc/UTC, business: \"Sun-Sat 00:00-24:00\"}\n    contacts: [ops@acme.example]"
+        try world.editFleet("    contacts: [ops@acme.example]", hours)
+        let refused = try await world.drp(
+            "migrate", "run", "acme", "--to", "south", "--identity", world.identity, "--confirm", "acme")
+        try world.editFleet(hours, "    contacts: [ops@acme.example]")
+        expectError(refused, status: 2, code: .confirmationMissing, naming: ["business hours of acme", "--reason"])
+        #expect(try await world.sqlite("SELECT count(*) FROM runs WHERE kind = 'migrate'") == [["0"]])
+    }
+
     @Test("a run waits for an approval, waits out a time, and goes past a step that a person leaves out; all on record")
     func decisions() async throws {
         let world = try DemoWorld.current

@@ -125,7 +125,7 @@ package struct Schedule: Sendable, Hashable, Codable, CustomStringConvertible {
         timeZone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(instant)))
     }
 
-    private static func timeOfDay(_ text: Substring) -> (hour: Int, minute: Int)? {
+    static func timeOfDay(_ text: Substring) -> (hour: Int, minute: Int)? {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 2,
             parts.allSatisfy({ $0.utf8.count == 2 && $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }),

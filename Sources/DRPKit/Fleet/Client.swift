@@ -5,13 +5,6 @@ package struct Client: Sendable, Hashable {
         package var disk: ByteCount?
     }
 
-    package struct Hours: Sendable, Hashable {
-        /// A name of the IANA database.
-        package var zone: String
-        /// As `Mon-Fri 08:00-19:00`.
-        package var business: String
-    }
-
     /// Of the client's domains, for sites where an edge of its own answers HTTPS.
     package struct Certificate: Sendable, Hashable {
         /// A PEM file: the certificate, then those that lead to its authority.
@@ -37,7 +30,8 @@ package struct Client: Sendable, Hashable {
     package var services: Services
     package var domains: [String]
     package var contacts: [String]
-    package var hours: Hours?
+    /// When a planned downtime needs a reason.
+    package var hours: BusinessHours?
     package var certificate: Certificate?
 }
 

@@ -69,7 +69,6 @@ extension Fleet {
             if policy.log != nil { parts.append("policies.\(policy.name).log") }
         }
         for client in clients {
-            if client.hours != nil { parts.append("clients.\(client.id).hours") }
             if !client.contacts.isEmpty { parts.append("clients.\(client.id).contacts") }
             // Wherever it lives now: a client moves to any site.
             guard !sites.contains(where: { $0.docker != nil }) else { continue }

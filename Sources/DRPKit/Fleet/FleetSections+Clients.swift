@@ -77,16 +77,16 @@ extension FleetSections {
         return Client.Needs(memory: fields.size(fields.optional("memory")), disk: fields.size(fields.optional("disk")))
     }
 
-    private func hours(_ node: YAMLNode, in outer: FieldReader) -> Client.Hours? {
+    private func hours(_ node: YAMLNode, in outer: FieldReader) -> BusinessHours? {
         guard var fields = FieldReader(node, "hours", outer.source, notes) else { return nil }
         defer { fields.finish() }
         let zone = fields.value(fields.required("zone"), "a time zone, as Europe/Paris") { text in
-            // Only whether there is one matters: the message above says what would be right.
-            (try? Schedule.zone(Substring(text))) == nil ? nil : text
+            // The message above says what would be right; so in the next.
+            try? Schedule.zone(Substring(text))
         }
-        let business = fields.text(fields.required("business"))
-        guard let zone, let business else { return nil }
-        return Client.Hours(zone: zone, business: business)
+        let node = fields.required("business")
+        guard let zone else { return nil }
+        return fields.value(node, "hours, as Mon-Fri 08:00-19:00") { text in try? BusinessHours(text, zone: zone) }
     }
 
     /// The parts of a client's stack; also read alone, from the file of `--target`.

@@ -19,6 +19,9 @@ struct FailbackCommands: AsyncParsableCommand {
         @Option(name: .long, parsing: .upToNextOption, help: ArgumentHelp("Only these clients.", valueName: "client"))
         var only: [ClientID] = []
 
+        @Option(name: .long, help: ArgumentHelp("Why it must be in a client's business hours.", valueName: "text"))
+        var reason: String?
+
         @OptionGroup var identity: IdentityOption
         @OptionGroup var common: CommonOptions
 
@@ -47,7 +50,7 @@ struct FailbackCommands: AsyncParsableCommand {
             }
             return Move(
                 clients: away.map(\.id), to: site, runbook: "failback",
-                more: ["at": "latest", "old": discards ? "discard" : "keep"], common: common, identity: identity.identity)
+                more: ["at": "latest", "old": discards ? "discard" : "keep"], reason: reason, common: common, identity: identity.identity)
         }
     }
 

@@ -26,14 +26,17 @@ struct MigrateCommands: AsyncParsableCommand {
         @Flag(name: .long, help: "Their site is lost: they come from their last backups.")
         var sourceLost = false
 
+        @Option(name: .long, help: ArgumentHelp("Why it must be in a client's business hours.", valueName: "text"))
+        var reason: String?
+
         @OptionGroup var identity: IdentityOption
         @OptionGroup var common: CommonOptions
 
         /// Of the promise that a failover is just a migration, the part that differs.
         var move: Move {
             Move(
-                clients: clients, to: to, runbook: sourceLost ? "failover" : "migrate", more: ["at": at],
-                common: common, identity: identity.identity)
+                clients: clients, to: to, runbook: sourceLost ? "failover" : "migrate", more: ["at": at], reason: reason,
+                isPlanned: !sourceLost, common: common, identity: identity.identity)
         }
     }
 

@@ -42,7 +42,9 @@ import Testing
         let parts = try #require(fleet).inactiveParts()
         #expect(parts.starts(with: ["sites.par-dc3.frontends.runtime"]))
         #expect(!parts.contains("policies.standard.lock") && !parts.contains { $0.hasPrefix("stores") })
-        #expect(parts.contains("clients.acme.hours") && parts.last == "notices")
+        #expect(parts.contains("clients.acme.contacts") && parts.last == "notices")
+        let acme = try #require(fleet?.clients.first { $0.id.text == "acme" })
+        #expect(acme.hours?.description == "Mon-Fri 08:00-19:00" && acme.hours?.zone.identifier == "Europe/Paris")
     }
 
     private static let secrets = "access: {file: a}, secret: {env: S}"
