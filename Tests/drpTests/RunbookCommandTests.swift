@@ -9,12 +9,12 @@ struct RunbookCommandTests {
         let world = try DemoWorld.current
         let listed = try await world.drp("runbook", "list", "--json")
         let answer = try JSONDecoder().decode(List.self, from: Data(listed.stdout.utf8))
-        #expect(listed.status == 0 && answer.runbooks.map(\.name) == ["drill", "failover", "migrate"])
+        #expect(listed.status == 0 && answer.runbooks.map(\.name) == ["drill", "failback", "failover", "migrate"])
         try "runbook: bad\nabout: x\nfor: client\nsteps:\n  - notify\n  - frieze\n".write(
             toFile: "\(world.folder)/bad.yaml", atomically: true, encoding: .utf8)
         let bad = try await world.drp("runbook", "check", "\(world.folder)/bad.yaml")
         expectError(bad, status: 2, code: .runbookInvalid, naming: ["bad.yaml:6", "frieze", "freeze"])
-        let good = try await world.drp("runbook", "check", "migrate", "failover")
+        let good = try await world.drp("runbook", "check", "migrate", "failover", "failback", "drill")
         #expect(good.status == 0, "\(good.stderr)")
     }
 
@@ -28,7 +28,7 @@ struct RunbookCommandTests {
         let wanted = [
             "# failover: acme", "update add \(world.domain("acme")) 5 A \(world.south)", "client=", repository,
             "\(world.store)", "read-repository.py", "setUserWriteBlockMode", "min-replicas-to-write",
-            world.uriFile("acme", "mongo"), "## 1. preflight", "## 8. notify", "ops@acme.example",
+            world.uriFile("acme", "mongo"), "## 1. preflight", "## 8. protect", "## 9. notify", "ops@acme.example",
         ]
         for text in wanted { #expect(shown.stdout.contains(text), "\(text): \(shown.stdout)") }
         for service in ["mongo", "redis"] {

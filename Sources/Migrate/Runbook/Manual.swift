@@ -106,6 +106,10 @@ package struct Manual: Sendable {
         case "fence":
             return ["At \(place), if it can be reached; write down if it cannot:", ""] + block(true)
                 + ["", "Then stop the client's API there."]
+        case "protect":
+            return [
+                "Take a backup of the new side at once: `mongodump` and a copy of its RDB, until drp is there again and makes one."
+            ]
         case "wait":
             return ["Wait for \(step.settings.text("for") ?? "?")."]
         case "approve":
