@@ -141,15 +141,17 @@ struct Composition: Sendable {
             administrator: ServerAdministrator(clock: clock), http: http, clock: clock)
     }
 
-    private func traffic() async throws -> StepWorld.Traffic? {
+    /// nil if the fleet file has no `traffic`.
+    func traffic() async throws -> TrafficZone? {
         guard let settings = fleet.traffic else { return nil }
         let key = try await resolver.resolve(settings.dns.key)
         let servers = settings.dns.authorities.map { "\($0)" }
         let dns = try RFC2136Switch.Settings(
             server: "\(settings.dns.server)", zone: settings.dns.zone, key: key, authorities: servers)
-        return StepWorld.Traffic(
+        return TrafficZone(
             records: RFC2136Switch(dns, clock: clock), authorities: AuthorityCheck(dns.authorities, clock: clock),
-            ttl: settings.ttl)
+            resolvers: ResolverCheck(
+                settings.resolvers.map { DNSServer(host: $0.host, port: $0.port) }, clock: clock), ttl: settings.ttl)
     }
 
     var runbooks: RunbookLibrary { RunbookLibrary.standard(binary: CommandLine.arguments.first ?? "drp") }

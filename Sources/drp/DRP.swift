@@ -27,6 +27,7 @@ struct DRP: AsyncParsableCommand {
             FailoverCommands.self, HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self,
             ReportCommands.self,
             RestoreCommands.self, RunbookCommands.self, RunsCommands.self, Serve.self, StoreCommands.self,
+            TrafficCommands.self,
         ])
 
     static func main() async {

@@ -163,12 +163,20 @@ extension FleetSections {
                 severity: .warning)
         }
         let dnsNode = fields.required("dns")
+        let resolvers = servers(fields.optional("resolvers"), "resolvers", in: fields)
         fields.finish()
         guard let dnsNode, var dns = FieldReader(dnsNode, "dns", outer.source, notes) else { return nil }
         let rfc2136 = dns.required("rfc2136").flatMap { self.rfc2136($0, in: dns) }
         dns.finish()
         guard let site, let rfc2136 else { return nil }
-        return TrafficSettings(site: site, ttl: ttl, dns: rfc2136)
+        return TrafficSettings(site: site, ttl: ttl, dns: rfc2136, resolvers: resolvers ?? [])
+    }
+
+    /// Servers that answer DNS over TCP.
+    private func servers(_ node: YAMLNode?, _ name: String, in fields: FieldReader) -> [HostPort]? {
+        fields.list(node, name)?.compactMap { node in
+            fields.value(node, "a host or host:port") { HostPort($0, defaultPort: 53) }
+        }
     }
 
     private func rfc2136(_ node: YAMLNode, in outer: FieldReader) -> TrafficSettings.RFC2136? {
@@ -176,11 +184,8 @@ extension FleetSections {
         let server = fields.value(fields.required("server"), "a host or host:port") { HostPort($0, defaultPort: 53) }
         let zone = fields.value(fields.required("zone"), "a zone in lower case") { NetworkText.isDomain($0) ? $0 : nil }
         let key = fields.secret(fields.required("key"))
-        let list = fields.list(fields.optional("authorities"), "authorities")
+        let authorities = servers(fields.optional("authorities"), "authorities", in: fields)
         fields.finish()
-        let authorities = list?.compactMap { node in
-            fields.value(node, "a host or host:port") { HostPort($0, defaultPort: 53) }
-        }
         guard let server, let zone, let key else { return nil }
         return TrafficSettings.RFC2136(
             server: server, zone: zone, key: key, authorities: authorities.flatMap { $0.isEmpty ? nil : $0 } ?? [server]

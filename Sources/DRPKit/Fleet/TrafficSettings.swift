@@ -14,6 +14,8 @@ package struct TrafficSettings: Sendable, Hashable {
     package var site: SiteName
     package var ttl: Duration
     package var dns: RFC2136
+    /// Asked what they tell users; nothing waits for them.
+    package var resolvers: [HostPort]
 }
 
 /// Who is told; read for its shape alone in this version.

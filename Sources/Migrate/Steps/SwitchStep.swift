@@ -59,17 +59,27 @@ package struct SwitchStep: Step {
         for domain in client.domains {
             let traffic = try world.requireTraffic(context)
             let found = try await traffic.records.read(domain)
+            let ttl = traffic.ttlSeconds
             // Kept before the change, and not overwritten by what a second attempt finds: the way back.
             if context.notes["before \(domain)"] == nil {
                 try await context.note("before \(domain)", try JSONValue(encoding: found))
+                let after = TrafficRecord(addresses: addresses, ttlSeconds: ttl, owner: owner)
+                try await world.journal.record(
+                    SwitchEntry(domain: domain, before: found, after: after, by: nil), client: client.id,
+                    run: context.run, step: context.step)
             }
-            let ttl = Int(traffic.ttl.components.seconds)
             let outcome = try await traffic.records.switchOver(
-                domain, from: try await expected(context, client, found), to: addresses, owner: owner, ttlSeconds: ttl)
+                domain, from: try await expected(client, found), to: addresses, owner: owner, ttlSeconds: ttl)
             Failpoint.hit("switch.switched")
             context.progress("\(domain): \(Self.shown(outcome.before)) -> \(Self.shown(outcome.after))")
             let answers = try await traffic.authorities.ask(domain, until: addresses, deadline: .seconds(60))
             try AuthorityCheck.requireAgreement(answers, domain: domain)
+            let change = ResolverCheck.Change(at: world.clock.now, oldTTLSeconds: found.ttlSeconds)
+            for line in try await traffic.resolvers.ask(domain, serving: addresses, ttlSeconds: ttl, since: change)
+                .compactMap(\.complaint)
+            {
+                context.progress("\(domain): \(line)")
+            }
             let before = try context.notes["before \(domain)"] ?? JSONValue(encoding: found)
             domains.append(try Self.line(domain, before: before, after: outcome.after, site, asked: answers.count))
         }
@@ -117,14 +127,9 @@ package struct SwitchStep: Step {
         }
     }
 
-    /// A record without our mark is taken over only from the place where the client is known to live.
-    private func expected(
-        _ context: StepContext, _ client: Client, _ found: TrafficRecord
-    ) async throws -> TrafficRecord {
-        guard found.owner == nil, !found.addresses.isEmpty else { return found }
+    private func expected(_ client: Client, _ found: TrafficRecord) async throws -> TrafficRecord {
         let place = try await world.place(client)
-        let known = world.fleet.site(place.site)?.frontends.map(\.address) ?? []
-        return TrafficRecord(addresses: known, ttlSeconds: found.ttlSeconds, owner: nil)
+        return found.believed(at: world.fleet.site(place.site)?.frontends.map(\.address) ?? [])
     }
 
     private func owner(_ context: StepContext, _ site: Site) throws -> OwnerRecord {

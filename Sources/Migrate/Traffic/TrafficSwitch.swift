@@ -57,6 +57,16 @@ package struct TrafficRecord: Hashable, Sendable, Codable, CustomStringConvertib
     }
 }
 
+extension TrafficRecord {
+    /// What a caller expects who has just read this: a record without our mark is taken over only from the place where the
+    /// client is known to live.
+    /// - Parameter known: The addresses of that place.
+    package func believed(at known: [String]) -> TrafficRecord {
+        guard owner == nil, !addresses.isEmpty else { return self }
+        return TrafficRecord(addresses: known, ttlSeconds: ttlSeconds, owner: nil)
+    }
+}
+
 /// What a switch did.
 package struct SwitchOutcome: Hashable, Sendable, Codable {
     package enum Change: String, Sendable, Codable {
