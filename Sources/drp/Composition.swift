@@ -144,14 +144,26 @@ struct Composition: Sendable {
     /// nil if the fleet file has no `traffic`.
     func traffic() async throws -> TrafficZone? {
         guard let settings = fleet.traffic else { return nil }
-        let key = try await resolver.resolve(settings.dns.key)
-        let servers = settings.dns.authorities.map { "\($0)" }
-        let dns = try RFC2136Switch.Settings(
-            server: "\(settings.dns.server)", zone: settings.dns.zone, key: key, authorities: servers)
+        func servers(_ list: [HostPort]) -> [DNSServer] { list.map { DNSServer(host: $0.host, port: $0.port) } }
         return TrafficZone(
-            records: RFC2136Switch(dns, clock: clock), authorities: AuthorityCheck(dns.authorities, clock: clock),
-            resolvers: ResolverCheck(
-                settings.resolvers.map { DNSServer(host: $0.host, port: $0.port) }, clock: clock), ttl: settings.ttl)
+            records: try await records(settings.dns),
+            authorities: AuthorityCheck(servers(settings.dns.authorities), clock: clock),
+            resolvers: ResolverCheck(servers(settings.resolvers), clock: clock), ttl: settings.ttl)
+    }
+
+    private func records(_ dns: TrafficSettings.DNS) async throws -> any TrafficSwitch {
+        switch dns {
+        case .rfc2136(let settings):
+            let key = try await resolver.resolve(settings.key)
+            return RFC2136Switch(
+                try RFC2136Switch.Settings(server: "\(settings.server)", zone: settings.zone, key: key), clock: clock)
+        case .powerdns(let settings):
+            let key = try await resolver.resolve(settings.key)
+            return PowerDNSSwitch(
+                try PowerDNSSwitch.Settings(
+                    url: settings.url, server: settings.server, zone: settings.zone, key: key, caFile: settings.ca),
+                http: CurlClient())
+        }
     }
 
     var runbooks: RunbookLibrary { RunbookLibrary.standard(binary: CommandLine.arguments.first ?? "drp") }

@@ -111,6 +111,34 @@ struct TrafficCommandTests {
         }
     }
 
+    @Test("by PowerDNS's API all goes the same way")
+    func powerdns() async throws {
+        try await DemoWorld.run(Self.options) { world in
+            _ = try await world.service("powerdns", "start", "powerdns")
+            let folder = "\(world.folder)/powerdns"
+            func line(_ file: String) throws -> String {
+                try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8).trimmingCharacters(in: .newlines)
+            }
+            let (url, address) = (try line("url"), try line("address"))
+            let text = try String(contentsOfFile: world.fleetFile, encoding: .utf8)
+            let old = try #require(text.split(separator: "\n").first { $0.contains("rfc2136") })
+            try world.editFleet(
+                String(old),
+                "  dns: {powerdns: {url: \"\(url)\", zone: clients.test, key: {file: \(folder)/api-key}, authorities: [\"\(address)\"]}}"
+            )
+            let made = try await world.drp("traffic", "switch", "acme", "--to", "north", "--confirm", "acme")
+            #expect(made.status == 0, "\(made.stdout)\(made.stderr)")
+            let shown = try await world.drp("traffic", "show", "acme")
+            #expect(shown.status == 0, "\(shown.stdout)\(shown.stderr)")
+            #expect(shown.stdout.contains("authority \(address)  \(world.north)"), "\(shown.stdout)")
+            #expect(try await Self.switchOver(world).status == 0)
+            let back = try await world.drp("traffic", "rollback", "acme", "--confirm", "acme")
+            #expect(back.status == 0 && back.stdout.contains("1 of 1 authorities"), "\(back.stdout)\(back.stderr)")
+            let check = try await world.drp("check", "acme")
+            #expect(check.stdout.contains("let nobody else change them while drp switches"), "\(check.stdout)")
+        }
+    }
+
     @Test("a switch that a run has made goes back with its run")
     func ofRun() async throws {
         try await DemoWorld.run { world in

@@ -166,10 +166,23 @@ extension FleetSections {
         let resolvers = servers(fields.optional("resolvers"), "resolvers", in: fields)
         fields.finish()
         guard let dnsNode, var dns = FieldReader(dnsNode, "dns", outer.source, notes) else { return nil }
-        let rfc2136 = dns.required("rfc2136").flatMap { self.rfc2136($0, in: dns) }
+        let kind = dnsKind(&dns)
         dns.finish()
-        guard let site, let rfc2136 else { return nil }
-        return TrafficSettings(site: site, ttl: ttl, dns: rfc2136, resolvers: resolvers ?? [])
+        guard let site, let kind else { return nil }
+        return TrafficSettings(site: site, ttl: ttl, dns: kind, resolvers: resolvers ?? [])
+    }
+
+    private func dnsKind(_ dns: inout FieldReader) -> TrafficSettings.DNS? {
+        let (rfc2136, powerdns) = (dns.optional("rfc2136"), dns.optional("powerdns"))
+        guard [rfc2136, powerdns].count(where: { $0 != nil }) == 1 else {
+            notes.add(dns.place, "dns needs exactly one of rfc2136, powerdns")
+            return nil
+        }
+        return if let rfc2136 {
+            self.rfc2136(rfc2136, in: dns).map { .rfc2136($0) }
+        } else {
+            powerdns.flatMap { self.powerdns($0, in: dns) }.map { .powerdns($0) }
+        }
     }
 
     /// Servers that answer DNS over TCP.
@@ -179,10 +192,14 @@ extension FleetSections {
         }
     }
 
+    private func zone(_ fields: inout FieldReader) -> String? {
+        fields.value(fields.required("zone"), "a zone in lower case") { NetworkText.isDomain($0) ? $0 : nil }
+    }
+
     private func rfc2136(_ node: YAMLNode, in outer: FieldReader) -> TrafficSettings.RFC2136? {
         guard var fields = FieldReader(node, "rfc2136", outer.source, notes) else { return nil }
         let server = fields.value(fields.required("server"), "a host or host:port") { HostPort($0, defaultPort: 53) }
-        let zone = fields.value(fields.required("zone"), "a zone in lower case") { NetworkText.isDomain($0) ? $0 : nil }
+        let zone = zone(&fields)
         let key = fields.secret(fields.required("key"))
         let authorities = servers(fields.optional("authorities"), "authorities", in: fields)
         fields.finish()
@@ -190,6 +207,31 @@ extension FleetSections {
         return TrafficSettings.RFC2136(
             server: server, zone: zone, key: key, authorities: authorities.flatMap { $0.isEmpty ? nil : $0 } ?? [server]
         )
+    }
+
+    private func powerdns(_ node: YAMLNode, in outer: FieldReader) -> TrafficSettings.PowerDNS? {
+        guard var fields = FieldReader(node, "powerdns", outer.source, notes) else { return nil }
+        let url = fields.value(fields.required("url"), "https://host or https://host:port") {
+            NetworkText.isOrigin($0) ? $0 : nil
+        }
+        let server = fields.value(fields.optional("server"), "a name of a-z, 0-9 and inner hyphens") {
+            SiteName($0) == nil ? nil : $0
+        }
+        let zone = zone(&fields)
+        let key = fields.secret(fields.required("key"))
+        let ca = fields.path(fields.optional("ca"))
+        let authoritiesNode = fields.required("authorities")
+        let authorities = servers(authoritiesNode, "authorities", in: fields)
+        if let authoritiesNode, authoritiesNode.sequence?.isEmpty == true {
+            notes.add(
+                fields.place(of: authoritiesNode), "authorities must name at least one server",
+                advice: "name every server that resolvers may ask")
+        }
+        fields.finish()
+        guard let url, let zone, let key, let authorities else { return nil }
+        return TrafficSettings.PowerDNS(
+            url: url, server: server ?? TrafficSettings.PowerDNS.defaultServer, zone: zone, key: key, ca: ca,
+            authorities: authorities)
     }
 
     func notices(_ section: Section) -> NoticeSettings? {

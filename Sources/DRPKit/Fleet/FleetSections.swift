@@ -212,7 +212,7 @@ struct FleetSections {
         }
         let known = region.flatMap { preset?.endpoint(region: $0) }
         let node = known == nil ? fields.required("endpoint") : fields.optional("endpoint")
-        let given = fields.value(node, "https://host or https://host:port") { S3Text.isEndpoint($0) ? $0 : nil }
+        let given = fields.value(node, "https://host or https://host:port") { NetworkText.isOrigin($0) ? $0 : nil }
         let addressing = fields.choice(fields.optional("addressing"), StoreSettings.Addressing.self)
         let ca = fields.path(fields.optional("ca"))
         let (access, secret) = (fields.secret(fields.required("access")), fields.secret(fields.required("secret")))
@@ -313,13 +313,6 @@ private enum S3Text {
     }
 
     static func isRegion(_ text: String) -> Bool { SiteName(text) != nil }
-
-    static func isEndpoint(_ text: String) -> Bool {
-        for scheme in ["https://", "http://"] where text.hasPrefix(scheme) {
-            return HostPort(String(text.dropFirst(scheme.count)), defaultPort: 443) != nil
-        }
-        return false
-    }
 }
 
 /// The shapes of an Azure store's names.
@@ -334,7 +327,7 @@ private enum AzureText {
     }
 
     static func isEndpoint(_ text: String, of account: String) -> Bool {
-        S3Text.isEndpoint(text.hasSuffix("/\(account)") ? String(text.dropLast(account.count + 1)) : text)
+        NetworkText.isOrigin(text.hasSuffix("/\(account)") ? String(text.dropLast(account.count + 1)) : text)
     }
 }
 

@@ -113,6 +113,14 @@ package enum NetworkText {
             }
     }
 
+    /// `https://host` or `https://host:port`, or the same by plain HTTP; no path.
+    package static func isOrigin(_ text: String) -> Bool {
+        for scheme in ["https://", "http://"] where text.hasPrefix(scheme) {
+            return HostPort(String(text.dropFirst(scheme.count)), defaultPort: 443) != nil
+        }
+        return false
+    }
+
     /// A block of IPv4 addresses with a prefix of 8 to 24 bits, and nothing set behind it.
     package static func isBlock(_ text: String) -> Bool {
         let halves = text.split(separator: "/", omittingEmptySubsequences: false)

@@ -92,6 +92,10 @@ package struct SwitchOutcome: Hashable, Sendable, Codable {
 
 /// Sends a domain's traffic to a site. May be called from many tasks at once.
 package protocol TrafficSwitch: Sendable {
+    /// Whether the authority itself compares and sets in one step. Where it does not, somebody who writes in the moment between
+    /// reading and writing is overwritten.
+    var comparesAndSets: Bool { get }
+
     /// What the authority holds now.
     /// - Throws: `TrafficError`; `.notOurs` if a mark stands there that is not in our form.
     func read(_ domain: String) async throws -> TrafficRecord

@@ -29,7 +29,7 @@ import Testing
         #expect(fleet.stores(of: acme).map(\.kind) == [.folder(path: "/srv/drp")])
         #expect(
             fleet.objectives(of: acme) == Objectives(rpo: .seconds(86_400), rto: .seconds(2400), availability: 99.9))
-        let dns = try #require(fleet.traffic?.dns)
+        guard case .rfc2136(let dns) = fleet.traffic?.dns else { throw WrongKind() }
         #expect(dns.server == HostPort(host: "127.0.0.1", port: 5353) && dns.authorities == [dns.server])
         #expect(fleet.traffic?.ttl == .seconds(30))
         #expect(fleet.inactiveParts() == [])
@@ -399,3 +399,5 @@ import Testing
         #expect(error?.message.contains("did you mean 'services'?") == true)
     }
 }
+
+private struct WrongKind: Error {}

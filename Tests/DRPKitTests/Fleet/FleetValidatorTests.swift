@@ -83,6 +83,32 @@ import Testing
                 .contains("not the name of an image") == true)
     }
 
+    @Test("the zone is changed in exactly one way, and what that way lacks is said")
+    func checksDNS() throws {
+        let old = "{rfc2136: {server: \"127.0.0.1:5353\", zone: clients.test, key: {file: tsig.key}}}"
+        func problems(_ new: String) throws -> [String] { try folder.problems(FleetText.dull(old, new)) }
+        let powerdns = "powerdns: {url: \"http://[::1]:8081\", zone: clients.test, key: {env: K}, authorities: [ns]}"
+        #expect(try problems("{\(powerdns)}") == [])
+        let fleet = try folder.load(FleetText.dull(old, "{\(powerdns)}"))
+        #expect(fleet.traffic?.dns.authorities == [HostPort(host: "ns", port: 53)])
+        #expect(fleet.traffic?.dns.zone == "clients.test" && fleet.traffic?.resolvers == [])
+        #expect(try problems("{}").first?.contains("dns needs exactly one of rfc2136, powerdns") == true)
+        #expect(try problems(old.replacing("{rfc", with: "{\(powerdns), rfc")).first?.contains("exactly one") == true)
+        #expect(
+            try problems("{\(powerdns.replacing("authorities", with: "authoritys"))}").contains {
+                $0.contains("did you mean 'authorities'?")
+            })
+        #expect(try problems("{\(powerdns.replacing("[ns]", with: "[]"))}").first?.contains("at least one") == true)
+        for url in ["ftp://x", "http://", "http://x/api", "http://u:p@x", "x:80"] {
+            let found = try problems("{\(powerdns.replacing("http://[::1]:8081", with: url))}")
+            #expect(found.first?.contains("is not https://host") == true, "\(url): \(found)")
+        }
+        #expect(
+            try problems("{\(powerdns.replacing("{env: K}", with: "abc"))}").first?.contains(
+                "never stands in this file")
+                == true)
+    }
+
     private static let images = "images: {mongo: \"m@sha256:1\", redis: \"r@sha256:1\", edge: \"e@sha256:1\"}"
     private static let docker = "office: {provider: ovh, frontends: [{address: 10.0.0.5}], docker: {\(images)}}"
 
