@@ -163,6 +163,12 @@ struct Composition: Sendable {
                 try PowerDNSSwitch.Settings(
                     url: settings.url, server: settings.server, zone: settings.zone, key: key, caFile: settings.ca),
                 http: CurlClient())
+        case .route53(let settings):
+            let names = try Route53Switch.Settings(
+                endpoint: settings.endpoint, hostedZone: settings.hostedZone, zone: settings.zone, caFile: settings.ca)
+            return Route53Switch(names, http: CurlClient(), clock: clock) { [resolver] in
+                try await resolver.aws(access: settings.access, secret: settings.secret, token: settings.token)
+            }
         }
     }
 

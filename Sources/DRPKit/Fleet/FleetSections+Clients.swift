@@ -174,14 +174,17 @@ extension FleetSections {
 
     private func dnsKind(_ dns: inout FieldReader) -> TrafficSettings.DNS? {
         let (rfc2136, powerdns) = (dns.optional("rfc2136"), dns.optional("powerdns"))
-        guard [rfc2136, powerdns].count(where: { $0 != nil }) == 1 else {
-            notes.add(dns.place, "dns needs exactly one of rfc2136, powerdns")
+        let route53 = dns.optional("route53")
+        guard [rfc2136, powerdns, route53].count(where: { $0 != nil }) == 1 else {
+            notes.add(dns.place, "dns needs exactly one of rfc2136, powerdns, route53")
             return nil
         }
         return if let rfc2136 {
             self.rfc2136(rfc2136, in: dns).map { .rfc2136($0) }
+        } else if let powerdns {
+            self.powerdns(powerdns, in: dns).map { .powerdns($0) }
         } else {
-            powerdns.flatMap { self.powerdns($0, in: dns) }.map { .powerdns($0) }
+            route53.flatMap { self.route53($0, in: dns) }.map { .route53($0) }
         }
     }
 
@@ -232,6 +235,30 @@ extension FleetSections {
         return TrafficSettings.PowerDNS(
             url: url, server: server ?? TrafficSettings.PowerDNS.defaultServer, zone: zone, key: key, ca: ca,
             authorities: authorities)
+    }
+
+    private func route53(_ node: YAMLNode, in outer: FieldReader) -> TrafficSettings.Route53? {
+        guard var fields = FieldReader(node, "route53", outer.source, notes) else { return nil }
+        let endpointNode = fields.optional("endpoint")
+        let endpoint = fields.value(endpointNode, "https://host or https://host:port") {
+            NetworkText.isOrigin($0) ? $0 : nil
+        }
+        let hosted = fields.value(fields.required("hosted-zone"), "a hosted zone's id: 1 to 32 of A-Z and 0-9") {
+            text in
+            let isPlain = text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) }
+            return isPlain && (1...32).contains(text.utf8.count) ? text : nil
+        }
+        let zone = zone(&fields)
+        let ca = fields.path(fields.optional("ca"))
+        let (access, secret) = (fields.secret(fields.required("access")), fields.secret(fields.required("secret")))
+        let token = fields.secret(fields.optional("token"))
+        let authorities = servers(fields.required("authorities"), "authorities", in: fields)
+        fields.finish()
+        guard let hosted, let zone, let access, let secret, let authorities, endpoint != nil || endpointNode == nil
+        else { return nil }
+        return TrafficSettings.Route53(
+            endpoint: endpoint ?? TrafficSettings.Route53.defaultEndpoint, hostedZone: hosted, zone: zone, ca: ca,
+            access: access, secret: secret, token: token, authorities: authorities)
     }
 
     func notices(_ section: Section) -> NoticeSettings? {

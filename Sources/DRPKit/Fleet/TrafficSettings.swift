@@ -25,15 +25,34 @@ package struct TrafficSettings: Sendable, Hashable {
         package var authorities: [HostPort]
     }
 
+    /// AWS's Route 53.
+    package struct Route53: Sendable, Hashable {
+        static let defaultEndpoint = "https://route53.amazonaws.com"
+
+        /// `https://host:port`.
+        package var endpoint: String
+        /// As AWS calls it: `Z0123456789ABCDEFGHIJ`.
+        package var hostedZone: String
+        package var zone: String
+        package var ca: String?
+        package var access: SecretSource
+        package var secret: SecretSource
+        package var token: SecretSource?
+        /// The servers that must serve a new answer, beside AWS's own word for all of its own; may be empty.
+        package var authorities: [HostPort]
+    }
+
     /// Who changes the records.
     package enum DNS: Sendable, Hashable {
         case rfc2136(RFC2136)
         case powerdns(PowerDNS)
+        case route53(Route53)
 
         package var zone: String {
             switch self {
             case .rfc2136(let settings): settings.zone
             case .powerdns(let settings): settings.zone
+            case .route53(let settings): settings.zone
             }
         }
 
@@ -41,6 +60,7 @@ package struct TrafficSettings: Sendable, Hashable {
             switch self {
             case .rfc2136(let settings): settings.authorities
             case .powerdns(let settings): settings.authorities
+            case .route53(let settings): settings.authorities
             }
         }
     }

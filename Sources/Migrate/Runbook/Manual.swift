@@ -198,6 +198,27 @@ package struct Manual: Sendable {
                 "The API's key: \(Self.shown(dns.key)). Write it into a file HEADER, after `X-API-Key: `.", "",
                 "    curl -X PATCH -H @HEADER \(dns.url)/api/v1/servers/\(dns.server)/zones/\(dns.zone). -d @- <<'END'",
             ] + body.split(separator: "\n").map { "    \($0)" } + ["    END"]
+        case .route53(let dns):
+            let sets = client.domains.flatMap { domain in
+                let values = addresses.map { "{\"Value\": \"\($0)\"}" }.joined(separator: ", ")
+                return [
+                    ("\(domain)", "A", values), ("_drp.\(domain)", "TXT", "{\"Value\": \"\\\"\(mark)\\\"\"}"),
+                ]
+            }
+            let changes = sets.map { name, type, values in
+                """
+                  {"Action": "UPSERT", "ResourceRecordSet": {"Name": "\(name).", "Type": "\(type)", "TTL": \(ttl),
+                   "ResourceRecords": [\(values)]}}
+                """
+            }
+            let batch = "{\"Changes\": [\n\(changes.joined(separator: ",\n"))\n]}"
+            return [
+                "The key's name: \(Self.shown(dns.access)); its secret: \(Self.shown(dns.secret)). Write into a file BATCH:",
+                "",
+            ] + batch.split(separator: "\n").map { "    \($0)" } + [
+                "",
+                "    aws route53 change-resource-record-sets --hosted-zone-id \(dns.hostedZone) --change-batch file://BATCH",
+            ]
         }
     }
 

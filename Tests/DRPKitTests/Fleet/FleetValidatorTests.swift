@@ -92,7 +92,7 @@ import Testing
         let fleet = try folder.load(FleetText.dull(old, "{\(powerdns)}"))
         #expect(fleet.traffic?.dns.authorities == [HostPort(host: "ns", port: 53)])
         #expect(fleet.traffic?.dns.zone == "clients.test" && fleet.traffic?.resolvers == [])
-        #expect(try problems("{}").first?.contains("dns needs exactly one of rfc2136, powerdns") == true)
+        #expect(try problems("{}").first?.contains("dns needs exactly one of rfc2136, powerdns, route53") == true)
         #expect(try problems(old.replacing("{rfc", with: "{\(powerdns), rfc")).first?.contains("exactly one") == true)
         #expect(
             try problems("{\(powerdns.replacing("authorities", with: "authoritys"))}").contains {
@@ -103,6 +103,13 @@ import Testing
             let found = try problems("{\(powerdns.replacing("http://[::1]:8081", with: url))}")
             #expect(found.first?.contains("is not https://host") == true, "\(url): \(found)")
         }
+        let route53 =
+            "route53: {hosted-zone: Z0123, zone: clients.test, access: {env: A}, secret: {env: B}, authorities: []}"
+        #expect(try problems("{\(route53)}") == [])
+        #expect(
+            try problems("{\(route53.replacing("Z0123", with: "z/1"))}").first?.contains("hosted zone's id") == true)
+        #expect(
+            try problems("{\(route53.replacing("secret: {env: B}, ", with: ""))}").first?.contains("secret") == true)
         #expect(
             try problems("{\(powerdns.replacing("{env: K}", with: "abc"))}").first?.contains(
                 "never stands in this file")

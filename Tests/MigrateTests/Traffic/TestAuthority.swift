@@ -175,3 +175,64 @@ struct PowerDNSAuthority: TestAuthority {
         }
     }
 }
+
+/// The emulator checks no signatures and answers no DNS.
+struct Route53Authority: TestAuthority {
+    static let variables = ["DRP_TEST_ROUTE53", "DRP_TEST_ROUTE53_ZONE_ID"]
+
+    let zone = "clients.test"
+    let server: DNSServer? = nil
+    let endpoint: String
+    private let id: String
+
+    init() throws {
+        endpoint = try Self.value("DRP_TEST_ROUTE53")
+        id = try Self.value("DRP_TEST_ROUTE53_ZONE_ID")
+    }
+
+    func traffic(_ interference: Interference) throws -> any TrafficSwitch {
+        try traffic(InterferingHTTP(live: CurlClient(), interference: interference))
+    }
+
+    func traffic(_ http: any HTTPClient, hostedZone: String? = nil) throws -> any TrafficSwitch {
+        Route53Switch(
+            try Route53Switch.Settings(endpoint: endpoint, hostedZone: hostedZone ?? id, zone: zone), http: http,
+            clock: SystemClock()
+        ) { AWSCredentials(access: "AKIDTEST", secret: Secret("not-checked")) }
+    }
+
+    func set(_ name: String, _ type: String, _ contents: [String]) async throws {
+        let records = contents.map { "<ResourceRecord><Value>\($0)</Value></ResourceRecord>" }.joined()
+        let body = "<TTL>5</TTL><ResourceRecords>\(records)</ResourceRecords>"
+        guard contents.isEmpty else { return try await change("UPSERT", name, type, body) }
+        // A deletion must say what is there.
+        let list = HTTPRequest(url: "\(endpoint)/2013-04-01/hostedzone/\(id)/rrset?maxitems=20&name=\(name).")
+        let root = XMLElement.parse(try await CurlClient().send(list).body)
+        let found = root?.all("ResourceRecordSets").first?.all("ResourceRecordSet").first {
+            $0.text("Name") == "\(name)." && $0.text("Type") == type
+        }
+        guard let found else { return }
+        let values = found.all("ResourceRecords").first?.all("ResourceRecord").compactMap { $0.text("Value") } ?? []
+        let old = values.map { "<ResourceRecord><Value>\($0)</Value></ResourceRecord>" }.joined()
+        try await change(
+            "DELETE", name, type,
+            "<TTL>\(found.text("TTL") ?? "")</TTL><ResourceRecords>\(old)</ResourceRecords>")
+    }
+
+    /// - Parameter body: Of the record set, behind name and type.
+    func change(_ action: String, _ name: String, _ type: String, _ body: String) async throws {
+        var request = HTTPRequest(url: "\(endpoint)/2013-04-01/hostedzone/\(id)/rrset/")
+        request.method = .post
+        request.body = Array(
+            """
+            <?xml version="1.0"?><ChangeResourceRecordSetsRequest xmlns="https://route53.amazonaws.com/doc/2013-04-01/">\
+            <ChangeBatch><Changes><Change><Action>\(action)</Action><ResourceRecordSet><Name>\(name).</Name>\
+            <Type>\(type)</Type>\(body)</ResourceRecordSet></Change></Changes></ChangeBatch>\
+            </ChangeResourceRecordSetsRequest>
+            """.utf8)
+        let answer = try await CurlClient().send(request)
+        guard answer.status == 200 else {
+            throw TrafficError(.failed, name, String(decoding: answer.body, as: UTF8.self))
+        }
+    }
+}

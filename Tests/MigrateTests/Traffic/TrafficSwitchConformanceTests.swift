@@ -7,7 +7,9 @@ import Testing
 /// What every `TrafficSwitch` must do, at a real authority. Each test has a domain of its own.
 @Suite("Every way to switch traffic")
 struct TrafficSwitchConformanceTests {
-    private static let all: [any TestAuthority.Type] = [BINDAuthority.self, PowerDNSAuthority.self]
+    private static let all: [any TestAuthority.Type] = [
+        BINDAuthority.self, PowerDNSAuthority.self, Route53Authority.self,
+    ]
     static let started = all.filter { $0.isStarted }.map(Way.init)
 
     struct Way: Sendable, CustomTestStringConvertible {
