@@ -120,7 +120,7 @@ struct Composition: Sendable {
                 advice: "Give it `docker:`, or `provider: local` and a `folder:`, and frontends.", code: .fleetInvalid)
         }
         let place = mode == .drill ? "\(folder)/drills" : folder
-        var local = LocalProcessSite(name: site.name, folder: place, address: frontend.address)
+        var local = LocalProcessSite(name: site.name, folder: place, address: site.address ?? frontend.address)
         if let program = site.programs["mongod"] { local.mongod = program }
         if let program = site.programs["redis-server"] { local.redisServer = program }
         return LocalProcessDeployer(
@@ -150,6 +150,9 @@ struct Composition: Sendable {
             authorities: AuthorityCheck(servers(settings.dns.authorities), clock: clock),
             resolvers: ResolverCheck(servers(settings.resolvers), clock: clock), ttl: settings.ttl)
     }
+
+    /// nil for a site whose frontends are no HAProxies that can be led.
+    func frontends(_ site: Site) -> Frontends? { Frontends(of: site, way: reach.way(into: site.name), clock: clock) }
 
     private func records(_ dns: TrafficSettings.DNS) async throws -> any TrafficSwitch {
         switch dns {

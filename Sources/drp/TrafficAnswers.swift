@@ -25,6 +25,10 @@ struct TrafficAnswer: Answer {
         let frontends =
             expected.addresses.isEmpty ? "" : ", whose frontends are \(expected.addresses.joined(separator: ", "))"
         var lines = ["\(row.client) lives at \(expected.site)\(frontends)"]
+        lines += (expected.frontends ?? []).map { answer in
+            let says = answer.leadsTo.map { "leads to \($0)" } ?? "DOES NOT LEAD: \(Text.safe(answer.problem ?? ""))"
+            return "  frontend \(answer.address)  \(says)"
+        }
         if row.domains.isEmpty { lines.append("  no domains") }
         for domain in row.domains {
             guard let record = domain.record else {
@@ -50,17 +54,23 @@ struct TrafficAnswer: Answer {
 struct TrafficPlanAnswer: Answer {
     var client: ClientID
     var changes: [HandSwitch.Change]
+    var frontends: [FrontendAnswer]?
     /// The command that carries it out, without its `--confirm`.
     var again: String
 
     var text: String {
-        guard !changes.isEmpty else { return "\(client): the records are so already; there is nothing to do" }
+        let complaints = (frontends ?? []).compactMap(\.complaint).map(Text.safe)
+        guard !changes.isEmpty else {
+            return (complaints + ["\(client): the records are so already; there is nothing to do"]).joined(
+                separator: "\n")
+        }
         let lines = changes.map { change in
             let owner = change.wanted.owner.map { "site \($0.site), epoch \($0.epoch)" } ?? ""
             return "\(change.domain): \(change.found)\n"
                 + "  -> \(TrafficText.addresses(change.wanted.addresses)), TTL \(change.wanted.ttlSeconds) s, \(owner)"
         }
-        return (lines + ["Nothing was changed. To do it: \(again) --confirm \(client)"]).joined(separator: "\n")
+        return (complaints + lines + ["Nothing was changed. To do it: \(again) --confirm \(client)"]).joined(
+            separator: "\n")
     }
 }
 
@@ -69,13 +79,14 @@ struct TrafficSwitchAnswer: Answer {
     /// Where the journal says that the client lives.
     var site: SiteName
     var results: [HandSwitch.Result]
+    var frontends: [FrontendAnswer]?
 
     /// Whether an authority does not serve the new records.
     var isStale: Bool { results.contains { $0.authorities.contains { !$0.agrees } } }
 
     var text: String {
-        guard !results.isEmpty else { return "\(client): the records were so already; nothing was changed" }
-        var lines: [String] = []
+        var lines = (frontends ?? []).compactMap(\.complaint).map(Text.safe)
+        if results.isEmpty { lines.append("\(client): the records were so already; nothing was changed") }
         for result in results {
             let agreeing = result.authorities.count(where: \.agrees)
             lines.append(

@@ -63,9 +63,6 @@ extension Fleet {
         for site in sites {
             if site.bastion == nil, !site.hosts.isEmpty { parts.append("sites.\(site.name).hosts") }
             if site.isReserve { parts.append("sites.\(site.name).reserve") }
-            if site.frontends.contains(where: { $0.runtime != nil }) {
-                parts.append("sites.\(site.name).frontends.runtime")
-            }
         }
         for policy in policies {
             if policy.log != nil { parts.append("policies.\(policy.name).log") }

@@ -105,6 +105,9 @@ struct FleetSections {
         let provider = fields.text(fields.optional("provider"))
         let folderNode = fields.optional("folder")
         let folder = fields.path(folderNode, FleetReference.Target.folder)
+        let address = fields.value(fields.optional("address"), "an IPv4 address") {
+            NetworkText.isIPv4($0) ? $0 : nil
+        }
         var programs: [String: String] = [:]
         if let node = fields.optional("programs"), var inner = FieldReader(node, "programs", fields.source, notes) {
             for program in ["mongod", "redis-server"] {
@@ -128,7 +131,8 @@ struct FleetSections {
         return Site(
             name: name, provider: provider, isReserve: isReserve, bastion: bastion,
             hosts: self.hosts(hosts, in: fields),
-            frontends: frontends.compactMap { frontend($0, in: fields) }, folder: folder, programs: programs,
+            frontends: frontends.compactMap { frontend($0, in: fields) }, folder: folder, address: address,
+            programs: programs,
             docker: docker)
     }
 

@@ -189,6 +189,9 @@ extension StepWorld {
             services, side: .target, resolver: resolver, way: reach.way(into: deployment.site))
     }
 
+    /// nil for a site whose frontends are no HAProxies that can be led.
+    func frontends(_ site: Site) -> Frontends? { Frontends(of: site, way: reach.way(into: site.name), clock: clock) }
+
     func requireTraffic(_ context: StepContext) throws -> TrafficZone {
         guard let traffic else {
             throw StepError(context, .settings, "the fleet file has no `traffic`, so records cannot be changed")

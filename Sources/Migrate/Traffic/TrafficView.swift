@@ -27,15 +27,21 @@ package struct ExpectedTraffic: Hashable, Sendable, Codable {
     package var addresses: [String]
     /// Whether each client has one of the addresses to itself.
     package var isOneEach: Bool
+    /// What the site's HAProxies do for the client; nil where its frontends are none.
+    package var frontends: [FrontendAnswer]?
     /// The owner epoch of the last switch by a run; 0 before it.
     package var epoch: Int
     /// nil before the client's keys are made.
     package var uuid: UUID?
 
-    package init(site: SiteName, addresses: [String], isOneEach: Bool, epoch: Int, uuid: UUID?) {
+    package init(
+        site: SiteName, addresses: [String], isOneEach: Bool, frontends: [FrontendAnswer]? = nil, epoch: Int,
+        uuid: UUID?
+    ) {
         self.site = site
         self.addresses = addresses.sorted()
         self.isOneEach = isOneEach
+        self.frontends = frontends
         self.epoch = epoch
         self.uuid = uuid
     }
@@ -55,6 +61,10 @@ package struct ExpectedTraffic: Hashable, Sendable, Codable {
                 )
             } else if !absent.isEmpty {
                 notes.append("left out of its addresses: \(absent.joined(separator: ", "))")
+            }
+            for answer in frontends ?? [] where !answer.leads && record.addresses.contains(answer.address) {
+                differences.append(
+                    "it names the frontend \(answer.address), which does not lead there: \(answer.problem ?? "")")
             }
             if isOneEach, record.addresses.count > 1 {
                 differences.append("it has several addresses, and a client has one at \(site)")

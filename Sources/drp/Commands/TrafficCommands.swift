@@ -71,10 +71,17 @@ struct TrafficCommands: AsyncParsableCommand {
 
         @OptionGroup var common: CommonOptions
 
+        struct Plan: Sendable {
+            var changes: [HandSwitch.Change]
+            /// Of the site that the domains are sent to, where it has HAProxies.
+            var frontends: [FrontendAnswer]?
+        }
+
         /// Plans, and with the client's name given again does it, while nothing else works on the client.
+        /// - Parameter plan: Is told whether the plan will be carried out, and may do then what has to come before.
         func carryOut(
             again: String,
-            _ plan: @escaping @Sendable (Composition, HandSwitch, Client) async throws -> [HandSwitch.Change]
+            _ plan: @escaping @Sendable (Composition, HandSwitch, Client, _ isReal: Bool) async throws -> Plan
         ) async throws {
             let display = ProgressDisplay(json: common.json)
             let composition = try await common.composition(progress: display)
@@ -87,21 +94,25 @@ struct TrafficCommands: AsyncParsableCommand {
                         "--confirm says \(confirm), and this changes the records of \(client.id)",
                         advice: "Give --confirm \(client.id)", code: .confirmationMissing)
                 }
-                let changes = try await plan(composition, hand, client)
+                let plan = try await plan(composition, hand, client, false)
                 return try Output.answer(
-                    TrafficPlanAnswer(client: client.id, changes: changes, again: again), json: common.json)
+                    TrafficPlanAnswer(
+                        client: client.id, changes: plan.changes, frontends: plan.frontends, again: again),
+                    json: common.json)
             }
             try await composition.shipping {
                 let (by, patience) = (RunWork.person, wait ?? .seconds(60))
-                let results = try await composition.journal.holding("client/\(client.id)") { _ in
+                let (results, frontends) = try await composition.journal.holding("client/\(client.id)") { _ in
                     // Once more, since only now nobody else of ours can change them.
-                    let changes = try await plan(composition, hand, client)
-                    return try await hand.make(changes, of: client.id, by: by, patience: patience) {
+                    let plan = try await plan(composition, hand, client, true)
+                    let results = try await hand.make(plan.changes, of: client.id, by: by, patience: patience) {
                         Output.note(Text.safe($0))
                     }
+                    return (results, plan.frontends)
                 }
                 let place = try await composition.trafficPlace(client)
-                let answer = TrafficSwitchAnswer(client: client.id, site: place.site, results: results)
+                let answer = TrafficSwitchAnswer(
+                    client: client.id, site: place.site, results: results, frontends: frontends)
                 try Output.answer(answer, json: common.json)
                 if answer.isStale { throw ExitStatus(.targetDiffers) }
             }
@@ -118,7 +129,7 @@ struct TrafficCommands: AsyncParsableCommand {
                   drp traffic switch acme --to 10.0.0.5 10.0.0.6 --confirm acme
 
                 Records alone change: nothing is deployed, restored or compared, and the journal goes on saying where the client
-                lives. For a move with its data see `drp migrate`. Records that are not the client's own are refused. Ends with 32
+                lives. Of a site with HAProxies those are left out that are dead or do not lead to the client. For a move with its data see `drp migrate`. Records that are not the client's own are refused. Ends with 32
                 if an authority does not serve the new records in time; then the switch is made nevertheless.
                 """)
 
@@ -132,11 +143,20 @@ struct TrafficCommands: AsyncParsableCommand {
         func run() async throws {
             let to = to
             let again = "drp traffic switch \(change.client) --to \(to.map(\.text).joined(separator: " "))"
-            try await change.carryOut(again: again) { composition, hand, client in
+            try await change.carryOut(again: again) { composition, hand, client, isReal in
                 let place = try await composition.trafficPlace(client)
-                let (addresses, site) = try composition.target(to, of: client, at: place)
-                return try await hand.plan(
+                var (addresses, site) = try composition.target(to, of: client, at: place)
+                var frontends: [FrontendAnswer]?
+                if case .site(let name) = to.first, let site = composition.fleet.site(name),
+                    let known = composition.frontends(site)
+                {
+                    let answers = try await isReal ? known.agree(client.id) : known.look(client.id)
+                    addresses = try Frontends.leading(answers, client.id)
+                    frontends = answers
+                }
+                let changes = try await hand.plan(
                     client, uuid: try composition.keys(of: client).client, at: place, to: addresses, site: site)
+                return .init(changes: changes, frontends: frontends)
             }
         }
     }
@@ -156,10 +176,11 @@ struct TrafficCommands: AsyncParsableCommand {
         @OptionGroup var change: Change
 
         func run() async throws {
-            try await change.carryOut(again: "drp traffic rollback \(change.client)") { composition, hand, client in
-                try await hand.planRollback(
-                    client, uuid: try composition.keys(of: client).client,
-                    at: try await composition.trafficPlace(client))
+            try await change.carryOut(again: "drp traffic rollback \(change.client)") { composition, hand, client, _ in
+                .init(
+                    changes: try await hand.planRollback(
+                        client, uuid: try composition.keys(of: client).client,
+                        at: try await composition.trafficPlace(client)))
             }
         }
     }
@@ -207,9 +228,10 @@ extension Composition {
         let place = try await trafficPlace(client)
         // Without keys there is no mark to compare with.
         let uuid = try? keys(of: client).client
+        let site = fleet.site(place.site)
         return ExpectedTraffic(
-            site: place.site, addresses: place.addresses, isOneEach: fleet.site(place.site)?.docker != nil,
-            epoch: place.epoch, uuid: uuid)
+            site: place.site, addresses: place.addresses, isOneEach: site?.docker != nil,
+            frontends: try await site.flatMap(frontends)?.look(client.id), epoch: place.epoch, uuid: uuid)
     }
 
     /// - Returns: the addresses, and the site that the mark is to name: theirs, or where the client lives for addresses of none.

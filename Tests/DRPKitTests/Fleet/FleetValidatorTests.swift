@@ -116,6 +116,28 @@ import Testing
                 == true)
     }
 
+    @Test("frontends that are HAProxies are all so, are shared, and stand before processes at another address")
+    func checksFrontends() throws {
+        func problems(_ site: String) throws -> [String] {
+            try folder.problems(FleetText.dull("office: {}", "office: {\(site)}"))
+        }
+        let one = "{address: 10.0.0.5, runtime: \"10.0.0.5:9999\"}"
+        #expect(try problems("frontends: [\(one)]") == [])
+        #expect(
+            try problems("frontends: [\(one), {address: 10.0.0.6}]").first?.contains("with a runtime and without")
+                == true)
+        #expect(
+            try problems("frontends: [\(one.replacing("10.0.0.5,", with: "front,"))]").first?.contains("IPv4") == true)
+        let docker = String(Self.docker.dropFirst("office: {".count).dropLast()).replacing(
+            "{address: 10.0.0.5}", with: one)
+        #expect(try problems(docker).first?.contains("has docker, where each client has a frontend to itself") == true)
+        let local = "provider: local, folder: x, frontends: [\(one)]"
+        #expect(try problems(local).first?.contains("an address of their own") == true)
+        #expect(try problems(local + ", address: 10.0.0.5").first?.contains("an address of their own") == true)
+        #expect(try problems(local + ", address: 127.0.0.9") == [])
+        #expect(try problems("address: 127.0.0.9").first?.contains("only a local site has") == true)
+    }
+
     private static let images = "images: {mongo: \"m@sha256:1\", redis: \"r@sha256:1\", edge: \"e@sha256:1\"}"
     private static let docker = "office: {provider: ovh, frontends: [{address: 10.0.0.5}], docker: {\(images)}}"
 
