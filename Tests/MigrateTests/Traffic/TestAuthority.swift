@@ -36,33 +36,28 @@ struct NotStarted: Error { var variable: String }
 final class Interference: Sendable {
     typealias Act = @Sendable () async throws -> Void
 
-    private struct State {
+    struct Acts: Sendable {
         var before: Act?
         var after: Act?
         var losesRequest = false
         var losesAnswer = false
     }
 
-    private let state: Mutex<State>
+    private let acts: Mutex<Acts>
 
     init(
         before: Act? = nil, after: Act? = nil, losesRequest: Bool = false, losesAnswer: Bool = false
     ) {
-        state = Mutex(State(before: before, after: after, losesRequest: losesRequest, losesAnswer: losesAnswer))
+        acts = Mutex(Acts(before: before, after: after, losesRequest: losesRequest, losesAnswer: losesAnswer))
     }
 
-    func around<Answer>(_ isChange: Bool, lost: any Error, _ send: () async throws -> Answer) async throws -> Answer {
-        guard isChange else { return try await send() }
-        let todo = state.withLock { state in
-            defer { state = State() }
-            return state
+    /// - Returns: nothing to do but for the first change.
+    func take(_ isChange: Bool) -> Acts {
+        guard isChange else { return Acts() }
+        return acts.withLock { acts in
+            defer { acts = Acts() }
+            return acts
         }
-        try await todo.before?()
-        if todo.losesRequest { throw lost }
-        let answer = try await send()
-        if todo.losesAnswer { throw lost }
-        try await todo.after?()
-        return answer
     }
 }
 
@@ -71,9 +66,14 @@ struct InterferingHTTP: HTTPClient {
     var interference: Interference
 
     func send(_ request: HTTPRequest) async throws -> HTTPResponse {
-        try await interference.around(
-            request.method != .get, lost: HTTPError(.late, url: request.url, cause: "the answer is lost")
-        ) { try await live.send(request) }
+        let acts = interference.take(request.method != .get)
+        if let before = acts.before { try await before() }
+        let lost = HTTPError(.late, url: request.url, cause: "the answer is lost")
+        if acts.losesRequest { throw lost }
+        let answer = try await live.send(request)
+        if acts.losesAnswer { throw lost }
+        if let after = acts.after { try await after() }
+        return answer
     }
 }
 
@@ -82,9 +82,14 @@ struct InterferingDNS: DNSExchange {
     var interference: Interference
 
     func exchange(_ message: [UInt8]) async throws -> [UInt8] {
-        try await interference.around(
-            message[2] >> 3 & 15 == 5, lost: TrafficError(.unreachable, "test", "the answer is lost")
-        ) { try await live.exchange(message) }
+        let acts = interference.take(message[2] >> 3 & 15 == 5)
+        if let before = acts.before { try await before() }
+        let lost = TrafficError(.unreachable, "test", "the answer is lost")
+        if acts.losesRequest { throw lost }
+        let answer = try await live.exchange(message)
+        if acts.losesAnswer { throw lost }
+        if let after = acts.after { try await after() }
+        return answer
     }
 }
 
@@ -141,7 +146,7 @@ struct PowerDNSAuthority: TestAuthority {
     let zone = "clients.test"
     let url: String
     let server: DNSServer?
-    private let key: String
+    let key: String
 
     init() throws {
         url = try Self.value("DRP_TEST_POWERDNS")
