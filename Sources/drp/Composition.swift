@@ -114,7 +114,7 @@ struct Composition: Sendable {
                 advice: "Give it `docker:`, or `provider: local` and a `folder:`, and frontends.", code: .fleetInvalid)
         }
         let place = mode == .drill ? "\(folder)/drills" : folder
-        var local = LocalProcessSite(name: site.name, folder: place, address: frontend.address)
+        var local = LocalProcessSite(name: site.name, folder: place, address: site.address ?? frontend.address)
         if let program = site.programs["mongod"] { local.mongod = program }
         if let program = site.programs["redis-server"] { local.redisServer = program }
         return LocalProcessDeployer(
@@ -151,15 +151,38 @@ struct Composition: Sendable {
         }
     }
 
-    private func traffic() async throws -> StepWorld.Traffic? {
+    /// nil if the fleet file has no `traffic`.
+    func traffic() async throws -> TrafficZone? {
         guard let settings = fleet.traffic else { return nil }
-        let key = try await resolver.resolve(settings.dns.key)
-        let servers = settings.dns.authorities.map { "\($0)" }
-        let dns = try RFC2136Switch.Settings(
-            server: "\(settings.dns.server)", zone: settings.dns.zone, key: key, authorities: servers)
-        return StepWorld.Traffic(
-            records: RFC2136Switch(dns, clock: clock), authorities: AuthorityCheck(dns.authorities, clock: clock),
-            ttl: settings.ttl)
+        func servers(_ list: [HostPort]) -> [DNSServer] { list.map { DNSServer(host: $0.host, port: $0.port) } }
+        return TrafficZone(
+            records: try await records(settings.dns),
+            authorities: AuthorityCheck(servers(settings.dns.authorities), clock: clock),
+            resolvers: ResolverCheck(servers(settings.resolvers), clock: clock), ttl: settings.ttl)
+    }
+
+    /// nil for a site whose frontends are no HAProxies that can be led.
+    func frontends(_ site: Site) -> Frontends? { Frontends(of: site, way: reach.way(into: site.name), clock: clock) }
+
+    private func records(_ dns: TrafficSettings.DNS) async throws -> any TrafficSwitch {
+        switch dns {
+        case .rfc2136(let settings):
+            let key = try await resolver.resolve(settings.key)
+            return RFC2136Switch(
+                try RFC2136Switch.Settings(server: "\(settings.server)", zone: settings.zone, key: key), clock: clock)
+        case .powerdns(let settings):
+            let key = try await resolver.resolve(settings.key)
+            return PowerDNSSwitch(
+                try PowerDNSSwitch.Settings(
+                    url: settings.url, server: settings.server, zone: settings.zone, key: key, caFile: settings.ca),
+                http: CurlClient())
+        case .route53(let settings):
+            let names = try Route53Switch.Settings(
+                endpoint: settings.endpoint, hostedZone: settings.hostedZone, zone: settings.zone, caFile: settings.ca)
+            return Route53Switch(names, http: CurlClient(), clock: clock) { [resolver] in
+                try await resolver.aws(access: settings.access, secret: settings.secret, token: settings.token)
+            }
+        }
     }
 
     var runbooks: RunbookLibrary { RunbookLibrary.standard(binary: CommandLine.arguments.first ?? "drp") }

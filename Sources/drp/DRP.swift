@@ -23,10 +23,10 @@ struct DRP: AsyncParsableCommand {
         version: "0.1.0",
         subcommands: [
             AlarmCommands.self, BackupCommands.self, BootstrapCommand.self, CatalogCommands.self, Check.self,
-            ConfigCommands.self, DrillCommands.self, EraseCommands.self, EventsCommands.self,
-            FailbackCommands.self, FailoverCommands.self, FenceCommand.self, GuardCommand.self, HoldCommands.self, KeysCommands.self, MigrateCommands.self, PruneCommands.self,
-            ReportCommands.self,
-            RestoreCommands.self, RunbookCommands.self, RunsCommands.self, Serve.self, StoreCommands.self,
+            ConfigCommands.self, DrillCommands.self, EraseCommands.self, EventsCommands.self, FailbackCommands.self,
+            FailoverCommands.self, FenceCommand.self, GuardCommand.self, HoldCommands.self, KeysCommands.self,
+            MigrateCommands.self, PruneCommands.self, ReportCommands.self, RestoreCommands.self,
+            RunbookCommands.self, RunsCommands.self, Serve.self, StoreCommands.self, TrafficCommands.self,
             UnfenceCommand.self,
         ])
 

@@ -30,11 +30,7 @@ final class OpenStores: Sendable {
             return S3Store(
                 s3, http: Self.http, clock: clock,
                 credentials: { [resolver] in
-                    let access = try await resolver.resolve(s3.access)
-                    var token: Secret?
-                    if let source = s3.token { token = try await resolver.resolve(source) }
-                    return S3Credentials(
-                        access: access.withText { $0 }, secret: try await resolver.resolve(s3.secret), token: token)
+                    try await resolver.aws(access: s3.access, secret: s3.secret, token: s3.token)
                 })
         case .azure(let azure):
             return AzureStore(
@@ -46,5 +42,15 @@ final class OpenStores: Sendable {
                     }
                 })
         }
+    }
+}
+
+extension SecretResolver {
+    /// The parts of what proves who asks AWS, or one who speaks like it.
+    func aws(access: SecretSource, secret: SecretSource, token: SecretSource?) async throws -> AWSCredentials {
+        let key = try await resolve(access)
+        var given: Secret?
+        if let token { given = try await resolve(token) }
+        return AWSCredentials(access: key.withText { $0 }, secret: try await resolve(secret), token: given)
     }
 }

@@ -97,7 +97,7 @@ struct LayeringTests {
                 "Sources/Migrate/Traffic/", "Tests/",
             ]
         ),
-        (["FoundationXML"], ["Sources/Backup/Stores/XMLElement.swift"]),
+        (["FoundationXML"], ["Sources/DRPKit/Values/XMLElement.swift"]),
         (["CryptoExtras"], ["Sources/Backup/Repository/FingerprintList.swift"]),
         (["ArgumentParser"], ["Sources/drp/", "Tests/drpTests/DocsTests.swift"]),
         (["UnixSignals"], ["Sources/drp/"]),

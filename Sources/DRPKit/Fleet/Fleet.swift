@@ -60,11 +60,6 @@ extension Fleet {
     /// What stands in the file and is read and checked, but does nothing yet in this version.
     package func inactiveParts() -> [String] {
         var parts: [String] = []
-        for site in sites {
-            if site.frontends.contains(where: { $0.runtime != nil }) {
-                parts.append("sites.\(site.name).frontends.runtime")
-            }
-        }
         for policy in policies {
             if policy.log != nil { parts.append("policies.\(policy.name).log") }
         }

@@ -163,28 +163,102 @@ extension FleetSections {
                 severity: .warning)
         }
         let dnsNode = fields.required("dns")
+        let resolvers = servers(fields.optional("resolvers"), "resolvers", in: fields)
         fields.finish()
         guard let dnsNode, var dns = FieldReader(dnsNode, "dns", outer.source, notes) else { return nil }
-        let rfc2136 = dns.required("rfc2136").flatMap { self.rfc2136($0, in: dns) }
+        let kind = dnsKind(&dns)
         dns.finish()
-        guard let site, let rfc2136 else { return nil }
-        return TrafficSettings(site: site, ttl: ttl, dns: rfc2136)
+        guard let site, let kind else { return nil }
+        return TrafficSettings(site: site, ttl: ttl, dns: kind, resolvers: resolvers ?? [])
+    }
+
+    private func dnsKind(_ dns: inout FieldReader) -> TrafficSettings.DNS? {
+        let (rfc2136, powerdns) = (dns.optional("rfc2136"), dns.optional("powerdns"))
+        let route53 = dns.optional("route53")
+        guard [rfc2136, powerdns, route53].count(where: { $0 != nil }) == 1 else {
+            notes.add(dns.place, "dns needs exactly one of rfc2136, powerdns, route53")
+            return nil
+        }
+        return if let rfc2136 {
+            self.rfc2136(rfc2136, in: dns).map { .rfc2136($0) }
+        } else if let powerdns {
+            self.powerdns(powerdns, in: dns).map { .powerdns($0) }
+        } else {
+            route53.flatMap { self.route53($0, in: dns) }.map { .route53($0) }
+        }
+    }
+
+    /// Servers that answer DNS over TCP.
+    private func servers(_ node: YAMLNode?, _ name: String, in fields: FieldReader) -> [HostPort]? {
+        fields.list(node, name)?.compactMap { node in
+            fields.value(node, "a host or host:port") { HostPort($0, defaultPort: 53) }
+        }
+    }
+
+    private func zone(_ fields: inout FieldReader) -> String? {
+        fields.value(fields.required("zone"), "a zone in lower case") { NetworkText.isDomain($0) ? $0 : nil }
     }
 
     private func rfc2136(_ node: YAMLNode, in outer: FieldReader) -> TrafficSettings.RFC2136? {
         guard var fields = FieldReader(node, "rfc2136", outer.source, notes) else { return nil }
         let server = fields.value(fields.required("server"), "a host or host:port") { HostPort($0, defaultPort: 53) }
-        let zone = fields.value(fields.required("zone"), "a zone in lower case") { NetworkText.isDomain($0) ? $0 : nil }
+        let zone = zone(&fields)
         let key = fields.secret(fields.required("key"))
-        let list = fields.list(fields.optional("authorities"), "authorities")
+        let authorities = servers(fields.optional("authorities"), "authorities", in: fields)
         fields.finish()
-        let authorities = list?.compactMap { node in
-            fields.value(node, "a host or host:port") { HostPort($0, defaultPort: 53) }
-        }
         guard let server, let zone, let key else { return nil }
         return TrafficSettings.RFC2136(
             server: server, zone: zone, key: key, authorities: authorities.flatMap { $0.isEmpty ? nil : $0 } ?? [server]
         )
+    }
+
+    private func powerdns(_ node: YAMLNode, in outer: FieldReader) -> TrafficSettings.PowerDNS? {
+        guard var fields = FieldReader(node, "powerdns", outer.source, notes) else { return nil }
+        let url = fields.value(fields.required("url"), "https://host or https://host:port") {
+            NetworkText.isOrigin($0) ? $0 : nil
+        }
+        let server = fields.value(fields.optional("server"), "a name of a-z, 0-9 and inner hyphens") {
+            SiteName($0) == nil ? nil : $0
+        }
+        let zone = zone(&fields)
+        let key = fields.secret(fields.required("key"))
+        let ca = fields.path(fields.optional("ca"))
+        let authoritiesNode = fields.required("authorities")
+        let authorities = servers(authoritiesNode, "authorities", in: fields)
+        if let authoritiesNode, authoritiesNode.sequence?.isEmpty == true {
+            notes.add(
+                fields.place(of: authoritiesNode), "authorities must name at least one server",
+                advice: "name every server that resolvers may ask")
+        }
+        fields.finish()
+        guard let url, let zone, let key, let authorities else { return nil }
+        return TrafficSettings.PowerDNS(
+            url: url, server: server ?? TrafficSettings.PowerDNS.defaultServer, zone: zone, key: key, ca: ca,
+            authorities: authorities)
+    }
+
+    private func route53(_ node: YAMLNode, in outer: FieldReader) -> TrafficSettings.Route53? {
+        guard var fields = FieldReader(node, "route53", outer.source, notes) else { return nil }
+        let endpointNode = fields.optional("endpoint")
+        let endpoint = fields.value(endpointNode, "https://host or https://host:port") {
+            NetworkText.isOrigin($0) ? $0 : nil
+        }
+        let hosted = fields.value(fields.required("hosted-zone"), "a hosted zone's id: 1 to 32 of A-Z and 0-9") {
+            text in
+            let isPlain = text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) }
+            return isPlain && (1...32).contains(text.utf8.count) ? text : nil
+        }
+        let zone = zone(&fields)
+        let ca = fields.path(fields.optional("ca"))
+        let (access, secret) = (fields.secret(fields.required("access")), fields.secret(fields.required("secret")))
+        let token = fields.secret(fields.optional("token"))
+        let authorities = servers(fields.required("authorities"), "authorities", in: fields)
+        fields.finish()
+        guard let hosted, let zone, let access, let secret, let authorities, endpoint != nil || endpointNode == nil
+        else { return nil }
+        return TrafficSettings.Route53(
+            endpoint: endpoint ?? TrafficSettings.Route53.defaultEndpoint, hostedZone: hosted, zone: zone, ca: ca,
+            access: access, secret: secret, token: token, authorities: authorities)
     }
 
     func notices(_ section: Section) -> NoticeSettings? {

@@ -105,6 +105,9 @@ struct FleetSections {
         let provider = fields.text(fields.optional("provider"))
         let folderNode = fields.optional("folder")
         let folder = fields.path(folderNode, FleetReference.Target.folder)
+        let address = fields.value(fields.optional("address"), "an IPv4 address") {
+            NetworkText.isIPv4($0) ? $0 : nil
+        }
         var programs: [String: String] = [:]
         if let node = fields.optional("programs"), var inner = FieldReader(node, "programs", fields.source, notes) {
             for program in ["mongod", "redis-server"] {
@@ -128,7 +131,8 @@ struct FleetSections {
         return Site(
             name: name, provider: provider, isReserve: isReserve, bastion: bastion,
             hosts: self.hosts(hosts, in: fields),
-            frontends: frontends.compactMap { frontend($0, in: fields) }, folder: folder, programs: programs,
+            frontends: frontends.compactMap { frontend($0, in: fields) }, folder: folder, address: address,
+            programs: programs,
             docker: docker)
     }
 
@@ -212,7 +216,7 @@ struct FleetSections {
         }
         let known = region.flatMap { preset?.endpoint(region: $0) }
         let node = known == nil ? fields.required("endpoint") : fields.optional("endpoint")
-        let given = fields.value(node, "https://host or https://host:port") { S3Text.isEndpoint($0) ? $0 : nil }
+        let given = fields.value(node, "https://host or https://host:port") { NetworkText.isOrigin($0) ? $0 : nil }
         let addressing = fields.choice(fields.optional("addressing"), StoreSettings.Addressing.self)
         let ca = fields.path(fields.optional("ca"))
         let (access, secret) = (fields.secret(fields.required("access")), fields.secret(fields.required("secret")))
@@ -313,13 +317,6 @@ private enum S3Text {
     }
 
     static func isRegion(_ text: String) -> Bool { SiteName(text) != nil }
-
-    static func isEndpoint(_ text: String) -> Bool {
-        for scheme in ["https://", "http://"] where text.hasPrefix(scheme) {
-            return HostPort(String(text.dropFirst(scheme.count)), defaultPort: 443) != nil
-        }
-        return false
-    }
 }
 
 /// The shapes of an Azure store's names.
@@ -334,7 +331,7 @@ private enum AzureText {
     }
 
     static func isEndpoint(_ text: String, of account: String) -> Bool {
-        S3Text.isEndpoint(text.hasSuffix("/\(account)") ? String(text.dropLast(account.count + 1)) : text)
+        NetworkText.isOrigin(text.hasSuffix("/\(account)") ? String(text.dropLast(account.count + 1)) : text)
     }
 }
 

@@ -5,12 +5,13 @@ struct FleetValidator {
 
     func check() {
         for site in fleet.sites where !site.isLocal {
-            guard site.folder != nil || !site.programs.isEmpty else { continue }
+            guard site.folder != nil || site.address != nil || !site.programs.isEmpty else { continue }
             notes.add(
-                notes.place(of: "site \(site.name)"), "only a local site has a folder and programs",
+                notes.place(of: "site \(site.name)"), "only a local site has a folder, an address and programs",
                 advice: "write 'provider: local'")
         }
         for site in fleet.sites where site.docker != nil { checkDocker(site) }
+        for site in fleet.sites where site.frontends.contains(where: { $0.runtime != nil }) { checkFrontends(site) }
         for environment in fleet.environments {
             check(environment.objectives, at: notes.place(of: "environment \(environment.name)"))
         }
@@ -22,6 +23,22 @@ struct FleetValidator {
             checkHost(client)
             checkRecovery(client)
             checkDomains(client)
+        }
+    }
+
+    /// Those that are led by HAProxy's runtime API.
+    private func checkFrontends(_ site: Site) {
+        func add(_ what: String, _ advice: String) {
+            notes.add(notes.place(of: "site \(site.name)"), "the site '\(site.name)' \(what)", advice: advice)
+        }
+        if !site.frontends.allSatisfy({ $0.runtime != nil && NetworkText.isIPv4($0.address) }) {
+            add("has frontends with a runtime and without, or without IPv4 addresses", "give each both")
+        }
+        if site.docker != nil {
+            add("has docker, where each client has a frontend to itself, and shared ones", "leave out the runtimes")
+        }
+        if site.isLocal, site.address.map({ address in site.frontends.contains { $0.address == address } }) ?? true {
+            add("has HAProxies before it, and its processes need an address of their own", "write 'address: 127.0.0.9'")
         }
     }
 

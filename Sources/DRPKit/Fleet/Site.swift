@@ -33,7 +33,8 @@ package struct Site: Sendable, Hashable {
     package struct Frontend: Sendable, Hashable {
         /// What DNS gets; at a local site also what the processes bind to.
         package var address: String
-        /// HAProxy's runtime API, `host:port`.
+        /// The runtime API of an HAProxy that all of the site's clients share; with it a client's server is led to where its API
+        /// listens.
         package var runtime: HostPort?
     }
 
@@ -57,6 +58,8 @@ package struct Site: Sendable, Hashable {
     package var frontends: [Frontend]
     /// The folder that is the site; only with `provider: local`, where it is required, as is a frontend.
     package var folder: String?
+    /// Where its processes listen; nil for the first frontend's address. Only with `provider: local`.
+    package var address: String?
     /// Where programs lie that are not in `PATH`, as `mongod` and `redis-server`; only with `provider: local`.
     package var programs: [String: String]
     /// nil unless clients run as containers there.
@@ -111,6 +114,14 @@ package enum NetworkText {
                 (1...3).contains(part.utf8.count) && part.utf8.allSatisfy { (0x30...0x39).contains($0) }
                     && UInt8(part) != nil
             }
+    }
+
+    /// `https://host` or `https://host:port`, or the same by plain HTTP; no path.
+    package static func isOrigin(_ text: String) -> Bool {
+        for scheme in ["https://", "http://"] where text.hasPrefix(scheme) {
+            return HostPort(String(text.dropFirst(scheme.count)), defaultPort: 443) != nil
+        }
+        return false
     }
 
     /// A block of IPv4 addresses with a prefix of 8 to 24 bits, and nothing set behind it.

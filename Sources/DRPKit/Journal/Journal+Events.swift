@@ -45,14 +45,17 @@ extension Journal {
     }
 
     /// The newest `limit` events, oldest first.
-    package func newestEvents(run: RunID? = nil, client: ClientID? = nil, limit: Int) async throws -> [EventEntry] {
+    package func newestEvents(
+        run: RunID? = nil, client: ClientID? = nil, kind: String? = nil, limit: Int
+    ) async throws -> [EventEntry] {
         try await read { db in
             try self.all(
                 db,
                 """
-                SELECT * FROM events WHERE (? IS NULL OR run = ?) AND (? IS NULL OR client = ?)
+                SELECT * FROM events
+                WHERE (? IS NULL OR run = ?) AND (? IS NULL OR client = ?) AND (? IS NULL OR kind = ?)
                 ORDER BY id DESC LIMIT ?
-                """, [run?.text, run?.text, client?.text, client?.text, limit], self.event
+                """, [run?.text, run?.text, client?.text, client?.text, kind, kind, limit], self.event
             ).reversed()
         }
     }

@@ -254,7 +254,7 @@ private final class CurlTransfer: @unchecked Sendable {
         case .get: break
         case .head: try set(drp_curl_set_long(handle, CURLOPT_NOBODY, 1))
         case .delete: try set(drp_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, "DELETE"))
-        case .put, .post:
+        case .put, .post, .patch:
             let context = Unmanaged.passUnretained(self).toOpaque()
             try set(drp_curl_set_long(handle, CURLOPT_UPLOAD, 1))
             try set(drp_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, request.method.rawValue))

@@ -25,14 +25,14 @@ package struct HTTPRequest: Sendable, Hashable {
     }
 
     package enum Method: String, Sendable {
-        case get = "GET", head = "HEAD", put = "PUT", post = "POST", delete = "DELETE"
+        case get = "GET", head = "HEAD", put = "PUT", post = "POST", patch = "PATCH", delete = "DELETE"
     }
 
     package var method: Method = .get
     /// `http://` or `https://`, without user or password.
     package var url: String
     package var headers: [Header] = []
-    /// Sent with its length, of `put` and `post` alone.
+    /// Sent with its length, of `put`, `post` and `patch` alone.
     package var body: [UInt8] = []
     /// For the whole exchange.
     package var deadline: Duration = .seconds(10)

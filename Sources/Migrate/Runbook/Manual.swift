@@ -164,27 +164,66 @@ package struct Manual: Sendable {
         guard let traffic = fleet.traffic else {
             return ["The fleet file has no `traffic`: tell whoever keeps the zone."]
         }
-        var lines = [
-            "The key of the zone: \(Self.shown(traffic.dns.key))", "", "    nsupdate -k KEYFILE <<END",
-            "    server \(traffic.dns.server.host) \(traffic.dns.server.port)", "    zone \(traffic.dns.zone)",
-        ]
-        for domain in client.domains {
-            lines.append("    update delete \(domain) A")
-            for address in target?.frontends.map(\.address) ?? ["ADDRESS"] {
-                lines.append("    update add \(domain) \(traffic.ttl.components.seconds) A \(address)")
+        let domain = client.domains.first ?? "DOMAIN"
+        return change(traffic) + [
+            "", "N is one more than the mark there says: `dig TXT _drp.\(domain)`. Then ask each of:", "",
+        ] + traffic.dns.authorities.map { "    dig @\($0.host) -p \($0.port) \(domain) A" }
+    }
+
+    /// How the zone's records are changed by hand.
+    private func change(_ traffic: TrafficSettings) -> [String] {
+        let ttl = traffic.ttl.components.seconds
+        let addresses = target?.frontends.map(\.address) ?? ["ADDRESS"]
+        let mark = "drp=1 client=\(uuid) site=\(target?.name.text ?? "TARGET") epoch=N"
+        switch traffic.dns {
+        case .rfc2136(let dns):
+            var lines = [
+                "The key of the zone: \(Self.shown(dns.key))", "", "    nsupdate -k KEYFILE <<END",
+                "    server \(dns.server.host) \(dns.server.port)", "    zone \(dns.zone)",
+            ]
+            for domain in client.domains {
+                lines.append("    update delete \(domain) A")
+                lines += addresses.map { "    update add \(domain) \(ttl) A \($0)" }
+                lines.append("    update delete _drp.\(domain) TXT")
+                lines.append("    update add _drp.\(domain) \(ttl) TXT \"\(mark)\"")
             }
-            lines.append("    update delete _drp.\(domain) TXT")
-            lines.append(
-                "    update add _drp.\(domain) \(traffic.ttl.components.seconds) TXT \"drp=1 client=\(uuid) site=\(target?.name.text ?? "TARGET") epoch=N\""
-            )
+            return lines + ["    send", "    END"]
+        case .powerdns(let dns):
+            let sets = client.domains.map { domain in
+                let records = addresses.map { "{\"content\": \"\($0)\"}" }.joined(separator: ", ")
+                return """
+                      {"name": "\(domain).", "type": "A", "ttl": \(ttl), "changetype": "REPLACE", "records": [\(records)]},
+                      {"name": "_drp.\(domain).", "type": "TXT", "ttl": \(ttl), "changetype": "REPLACE",
+                       "records": [{"content": "\\"\(mark)\\""}]}
+                    """
+            }
+            let body = "{\"rrsets\": [\n\(sets.joined(separator: ",\n"))\n]}"
+            return [
+                "The API's key: \(Self.shown(dns.key)). Write it into a file HEADER, after `X-API-Key: `.", "",
+                "    curl -X PATCH -H @HEADER \(dns.url)/api/v1/servers/\(dns.server)/zones/\(dns.zone). -d @- <<'END'",
+            ] + body.split(separator: "\n").map { "    \($0)" } + ["    END"]
+        case .route53(let dns):
+            let sets = client.domains.flatMap { domain in
+                let values = addresses.map { "{\"Value\": \"\($0)\"}" }.joined(separator: ", ")
+                return [
+                    ("\(domain)", "A", values), ("_drp.\(domain)", "TXT", "{\"Value\": \"\\\"\(mark)\\\"\"}"),
+                ]
+            }
+            let changes = sets.map { name, type, values in
+                """
+                  {"Action": "UPSERT", "ResourceRecordSet": {"Name": "\(name).", "Type": "\(type)", "TTL": \(ttl),
+                   "ResourceRecords": [\(values)]}}
+                """
+            }
+            let batch = "{\"Changes\": [\n\(changes.joined(separator: ",\n"))\n]}"
+            return [
+                "The key's name: \(Self.shown(dns.access)); its secret: \(Self.shown(dns.secret)). Write into a file BATCH:",
+                "",
+            ] + batch.split(separator: "\n").map { "    \($0)" } + [
+                "",
+                "    aws route53 change-resource-record-sets --hosted-zone-id \(dns.hostedZone) --change-batch file://BATCH",
+            ]
         }
-        lines += [
-            "    send", "    END", "",
-            "N is one more than the mark there says: `dig TXT _drp.\(client.domains.first ?? "DOMAIN")`. Then ask each of:",
-            "",
-        ]
-        return lines
-            + traffic.dns.authorities.map { "    dig @\($0.host) -p \($0.port) \(client.domains.first ?? "DOMAIN") A" }
     }
 
     private static func address(of store: StoreSettings) -> String {

@@ -5,19 +5,6 @@ package import Logging
 
 /// What the steps act through; made once for a command, in its composition.
 package struct StepWorld: Sendable {
-    /// The records of clients' domains.
-    package struct Traffic: Sendable {
-        package var records: any TrafficSwitch
-        package var authorities: AuthorityCheck
-        package var ttl: Duration
-
-        package init(records: any TrafficSwitch, authorities: AuthorityCheck, ttl: Duration) {
-            self.records = records
-            self.authorities = authorities
-            self.ttl = ttl
-        }
-    }
-
     package var fleet: Fleet
     package var journal: Journal
     package var clock: any WallClock
@@ -33,7 +20,7 @@ package struct StepWorld: Sendable {
     /// What a drill deploys lies beside production: no name, folder or port is shared.
     package var deployer: @Sendable (Site, RunMode) throws -> any Deployer
     /// nil if the fleet file has no `traffic`.
-    package var traffic: Traffic?
+    package var traffic: TrafficZone?
     package var http: any HTTPClient
     package var logger: Logger
     package var progress: @Sendable (ServiceProgress) -> Void
@@ -42,7 +29,8 @@ package struct StepWorld: Sendable {
         fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver,
         reach: SiteReach = .direct, identity: RecoveryIdentity?, store: @escaping StoreOpener,
         capture: @escaping @Sendable (Client, LeaseEntry) async throws -> [StoredBackup], runner: CommandRunner,
-        deployer: @escaping @Sendable (Site, RunMode) throws -> any Deployer, traffic: Traffic?, http: any HTTPClient,
+        deployer: @escaping @Sendable (Site, RunMode) throws -> any Deployer, traffic: TrafficZone?,
+        http: any HTTPClient,
         logger: Logger, progress: @escaping @Sendable (ServiceProgress) -> Void
     ) {
         self.fleet = fleet
@@ -202,7 +190,10 @@ extension StepWorld {
             services, side: .target, resolver: resolver, way: reach.way(into: deployment.site))
     }
 
-    func requireTraffic(_ context: StepContext) throws -> Traffic {
+    /// nil for a site whose frontends are no HAProxies that can be led.
+    func frontends(_ site: Site) -> Frontends? { Frontends(of: site, way: reach.way(into: site.name), clock: clock) }
+
+    func requireTraffic(_ context: StepContext) throws -> TrafficZone {
         guard let traffic else {
             throw StepError(context, .settings, "the fleet file has no `traffic`, so records cannot be changed")
         }

@@ -1,6 +1,7 @@
 internal import Backup
 internal import DRPKit
 internal import Foundation
+internal import Logging
 
 /// Sends the client's domains to the target: compare and set on our own records, until every authority serves them. Then the
 /// journal says that the client lives there.
@@ -14,8 +15,14 @@ package struct SwitchStep: Step {
 
     package func plan(_ context: StepContext) async throws -> StepPlan {
         let client = try world.client(context)
-        let addresses = try world.targetSite(context).frontends.map(\.address).joined(separator: ", ")
+        let site = try world.targetSite(context)
+        let addresses = site.frontends.map(\.address).joined(separator: ", ")
         var lines: [String] = []
+        if world.frontends(site) != nil, !client.domains.isEmpty {
+            lines.append(
+                "each HAProxy of \(site.name) leads \(client.id)/\(Frontends.server) to the new API; dead ones are left out"
+            )
+        }
         for domain in client.domains {
             let record = try await world.requireTraffic(context).records.read(domain)
             lines.append("\(domain): \(record) -> \(addresses)")
@@ -28,11 +35,10 @@ package struct SwitchStep: Step {
         let site = try world.targetSite(context)
         let owner = try owner(context, site)
         var domains: [JSONValue] = []
+        guard let addresses = try await addressesFound(context, client, site) else { return .notDone }
         for domain in client.domains {
             let record = try await world.requireTraffic(context).records.read(domain)
-            guard record.owner == owner, record.addresses == Self.addresses(site, try world.deployment(context)) else {
-                return .notDone
-            }
+            guard record.owner == owner, record.addresses == addresses else { return .notDone }
             domains.append(
                 try Self.line(domain, before: context.notes["before \(domain)"], after: record, site, asked: 0))
         }
@@ -48,7 +54,6 @@ package struct SwitchStep: Step {
         let site = try world.targetSite(context)
         let deployment = try world.deployment(context)
         let owner = try owner(context, site)
-        let addresses = Self.addresses(site, deployment)
         guard context.outcomes["verify"]?.text("summary") != nil else {
             throw StepError(context, .refused, "the target was not compared: traffic is never sent to such a one")
         }
@@ -56,21 +61,34 @@ package struct SwitchStep: Step {
             let writes = try await WriteCount.begin(try await world.databases(deployment))
             try await context.note("writes", try JSONValue(encoding: writes))
         }
+        let frontends = try await lead(context, client, site, deployment)
+        let addresses =
+            try frontends.map { try Frontends.leading($0, client.id) } ?? Self.addresses(site, deployment)
         var domains: [JSONValue] = []
         for domain in client.domains {
             let traffic = try world.requireTraffic(context)
             let found = try await traffic.records.read(domain)
+            let ttl = traffic.ttlSeconds
             // Kept before the change, and not overwritten by what a second attempt finds: the way back.
             if context.notes["before \(domain)"] == nil {
                 try await context.note("before \(domain)", try JSONValue(encoding: found))
+                let after = TrafficRecord(addresses: addresses, ttlSeconds: ttl, owner: owner)
+                try await world.journal.record(
+                    SwitchEntry(domain: domain, before: found, after: after, by: nil), client: client.id,
+                    run: context.run, step: context.step)
             }
-            let ttl = Int(traffic.ttl.components.seconds)
             let outcome = try await traffic.records.switchOver(
-                domain, from: try await expected(context, client, found), to: addresses, owner: owner, ttlSeconds: ttl)
+                domain, from: try await expected(client, found), to: addresses, owner: owner, ttlSeconds: ttl)
             Failpoint.hit("switch.switched")
             context.progress("\(domain): \(Self.shown(outcome.before)) -> \(Self.shown(outcome.after))")
             let answers = try await traffic.authorities.ask(domain, until: addresses, deadline: .seconds(60))
             try AuthorityCheck.requireAgreement(answers, domain: domain)
+            let change = ResolverCheck.Change(at: world.clock.now, oldTTLSeconds: found.ttlSeconds)
+            for line in try await traffic.resolvers.ask(domain, serving: addresses, ttlSeconds: ttl, since: change)
+                .compactMap(\.complaint)
+            {
+                context.progress("\(domain): \(line)")
+            }
             let before = try context.notes["before \(domain)"] ?? JSONValue(encoding: found)
             domains.append(try Self.line(domain, before: before, after: outcome.after, site, asked: answers.count))
         }
@@ -81,7 +99,37 @@ package struct SwitchStep: Step {
             client: client.id, site: site.name, epoch: Int64(owner.epoch), services: try JSONValue(encoding: services),
             run: context.run)
         Failpoint.hit("switch.placed")
-        return ["domains": .list(domains)]
+        var outcome: StepOutcome = ["domains": .list(domains)]
+        if let frontends { outcome["frontends"] = try JSONValue(encoding: frontends) }
+        return outcome
+    }
+
+    /// Leads each of the site's HAProxies to the new API; those that are dead or do not find it are named, and left out of DNS.
+    /// - Returns: nil for a site without such frontends.
+    private func lead(
+        _ context: StepContext, _ client: Client, _ site: Site, _ deployment: Deployment
+    ) async throws -> [FrontendAnswer]? {
+        guard let frontends = world.frontends(site), !client.domains.isEmpty else { return nil }
+        let answers = try await frontends.lead(
+            client.id, to: HostPort(host: deployment.address, port: deployment.ports.api))
+        for complaint in answers.compactMap(\.complaint) {
+            context.progress(complaint)
+            world.logger.warning("a frontend is left out", metadata: ["client": "\(client.id)", "why": "\(complaint)"])
+        }
+        try await context.note("frontends", try JSONValue(encoding: answers))
+        return answers
+    }
+
+    /// - Returns: What the records should hold; nil if the site's HAProxies do not all lead as the step has left them.
+    private func addressesFound(_ context: StepContext, _ client: Client, _ site: Site) async throws -> [String]? {
+        let deployment = try world.deployment(context)
+        guard let frontends = world.frontends(site), !client.domains.isEmpty else {
+            return Self.addresses(site, deployment)
+        }
+        guard let note = context.notes["frontends"] else { return nil }
+        let led = try note.decode([FrontendAnswer].self).filter(\.leads)
+        let now = try await frontends.look(client.id)
+        return led.allSatisfy(now.contains) ? led.map(\.address).sorted() : nil
     }
 
     /// Puts back what stood there before, as a change of its own with a higher epoch: nothing that others wrote is touched.
@@ -108,6 +156,9 @@ package struct SwitchStep: Step {
                 domain, from: found, to: before.addresses, owner: back, ttlSeconds: max(1, before.ttlSeconds))
             context.progress("\(domain): back to \(before.addresses.joined(separator: ", "))")
         }
+        if let frontends = world.frontends(try world.targetSite(context)), context.notes["frontends"] != nil {
+            _ = try await frontends.withdraw(client.id)
+        }
         guard try await world.journal.placement(of: client.id)?.run == context.run else { return }
         let before = try await world.journal.placement(of: client.id, before: context.run)
         try await world.journal.place(
@@ -126,14 +177,9 @@ package struct SwitchStep: Step {
         }
     }
 
-    /// A record without our mark is taken over only from the place where the client is known to live.
-    private func expected(
-        _ context: StepContext, _ client: Client, _ found: TrafficRecord
-    ) async throws -> TrafficRecord {
-        guard found.owner == nil, !found.addresses.isEmpty else { return found }
+    private func expected(_ client: Client, _ found: TrafficRecord) async throws -> TrafficRecord {
         let place = try await world.place(client)
-        let known = world.fleet.site(place.site)?.frontends.map(\.address) ?? []
-        return TrafficRecord(addresses: known, ttlSeconds: found.ttlSeconds, owner: nil)
+        return found.believed(at: world.fleet.site(place.site)?.frontends.map(\.address) ?? [])
     }
 
     private func owner(_ context: StepContext, _ site: Site) throws -> OwnerRecord {

@@ -1,7 +1,3 @@
-internal import DRPKit
-internal import NIOCore
-internal import NIOPosix
-
 /// Where a DNS server listens.
 package struct DNSServer: Hashable, Sendable, CustomStringConvertible {
     package var host: String
@@ -56,87 +52,15 @@ package struct DNSClient: DNSExchange {
     /// Cancellation closes the connection.
     package func exchange(_ message: [UInt8]) async throws -> [UInt8] {
         precondition(message.count <= Int(UInt16.max), "a DNS message of \(message.count) bytes")
-        let end = NIODeadline.now() + TimeAmount.nanoseconds(Int64(deadline / .nanoseconds(1)))
-        let limit = TimeAmount.nanoseconds(Int64(deadline / .nanoseconds(1)))
-        let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(limit)
-        let channel: any Channel
-        do {
-            channel = try await bootstrap.connect(host: server.host, port: server.port).get()
-        } catch {
-            throw TrafficError(.unreachable, "DNS server \(server)", "no connection (\(Self.short(error)))")
+        let length = UInt16(message.count)
+        let framed = [UInt8(length >> 8), UInt8(length & 255)] + message
+        let exchange = TCPExchange(
+            to: .address(host: server.host, port: server.port), subject: "DNS server \(server)", deadline: deadline,
+            limit: 2 + Int(UInt16.max))
+        return try await exchange.run(framed) { received, _ in
+            guard received.count >= 2 else { return nil }
+            let end = 2 + Int(received[0]) << 8 + Int(received[1])
+            return received.count >= end ? Array(received[2..<end]) : nil
         }
-        let loop = channel.eventLoop
-        let answer = loop.makePromise(of: [UInt8].self)
-        let timer = loop.scheduleTask(deadline: end) { answer.fail(DNSExchangeEnd.late) }
-        defer {
-            timer.cancel()
-            channel.close(promise: nil)
-        }
-        do {
-            return try await withTaskCancellationHandler {
-                try await loop.submit {
-                    try channel.pipeline.syncOperations.addHandler(DNSAnswerHandler(answer))
-                }.get()
-                var buffer = channel.allocator.buffer(capacity: message.count + 2)
-                buffer.writeInteger(UInt16(message.count))
-                buffer.writeBytes(message)
-                channel.writeAndFlush(buffer, promise: nil)
-                return try await answer.futureResult.get()
-            } onCancel: {
-                answer.fail(CancellationError())
-                channel.close(promise: nil)
-            }
-        } catch let error as CancellationError {
-            throw error
-        } catch {
-            // Ends the promise also when the connection broke before the handler could.
-            answer.fail(error)
-            throw TrafficError(.unreachable, "DNS server \(server)", "no answer (\(Self.short(error)))")
-        }
-    }
-
-    private static func short(_ error: any Error) -> String {
-        switch error {
-        case DNSExchangeEnd.late: "not within the deadline"
-        case DNSExchangeEnd.closed: "the server closed the connection"
-        case ChannelError.connectTimeout: "not within the deadline"
-        case let error as IOError: error.description
-        case let error as NIOConnectionError:
-            error.connectionErrors.first.map { short($0.error) } ?? "the name cannot be resolved"
-        default: String(describing: error)
-        }
-    }
-}
-
-private enum DNSExchangeEnd: Error {
-    case late
-    case closed
-}
-
-/// Collects the one answer.
-private final class DNSAnswerHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-
-    private let answer: EventLoopPromise<[UInt8]>
-    private var received = ByteBuffer()
-
-    init(_ answer: EventLoopPromise<[UInt8]>) { self.answer = answer }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        var part = unwrapInboundIn(data)
-        // Only the first answer counts; what a server sends after it is not kept.
-        guard received.readableBytes < 2 + Int(UInt16.max) else { return }
-        received.writeBuffer(&part)
-        guard let length = received.getInteger(at: received.readerIndex, as: UInt16.self),
-            let bytes = received.getBytes(at: received.readerIndex + 2, length: Int(length))
-        else { return }
-        answer.succeed(bytes)
-    }
-
-    func channelInactive(context: ChannelHandlerContext) { answer.fail(DNSExchangeEnd.closed) }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        answer.fail(error)
-        context.close(promise: nil)
     }
 }

@@ -46,6 +46,11 @@ package struct DNSMessage: Hashable, Sendable {
     package var operation: UInt8 { UInt8(flags >> 11 & 15) }
     package var isAuthoritative: Bool { flags & 0x0400 != 0 }
     package var isTruncated: Bool { flags & 0x0200 != 0 }
+    /// RD: the server is to ask others for what it does not know.
+    package var wantsRecursion: Bool {
+        get { flags & 0x0100 != 0 }
+        set { flags = newValue ? flags | 0x0100 : flags & ~0x0100 }
+    }
     package var code: DNSCode { DNSCode(rawValue: flags & 15) }
 
     // MARK: Writing

@@ -9,12 +9,21 @@ struct DNSQuery: Sendable {
     var key: TSIGKey?
     var clock: any WallClock
 
+    /// Whose word is asked for.
+    enum Respondent {
+        /// What the zone holds.
+        case authority
+        /// What its users are told, which may be older.
+        case resolver
+    }
+
     /// - Returns: Records of the answer section for `name` and type `type` or CNAME; none if the name does not exist.
-    func records(_ name: DNSName, _ type: DNSType) async throws -> [DNSRecord] {
-        let question = DNSMessage.question(id: Self.newID(), name, type)
+    func records(_ name: DNSName, _ type: DNSType, of respondent: Respondent = .authority) async throws -> [DNSRecord] {
+        var question = DNSMessage.question(id: Self.newID(), name, type)
+        question.wantsRecursion = respondent == .resolver
         let answer = try await send(question)
         guard answer.code == .noError || answer.code == .nameError else { throw failure(answer.code) }
-        guard answer.isAuthoritative else {
+        guard answer.isAuthoritative || respondent == .resolver else {
             throw TrafficError(.settings, "DNS server \(server)", "it is not an authority for \(name)")
         }
         guard !answer.isTruncated else {

@@ -42,57 +42,26 @@ package struct RFC2136Switch: TrafficSwitch {
             clock: clock)
     }
 
-    package func read(_ domain: String) async throws -> TrafficRecord { try await look(try names(of: domain)).record }
+    package var comparesAndSets: Bool { true }
+
+    package func read(_ domain: String) async throws -> TrafficRecord {
+        try await look(try MarkedName(domain, in: settings.zone)).record
+    }
 
     package func switchOver(
         _ domain: String, from expected: TrafficRecord, to addresses: [String], owner: OwnerRecord, ttlSeconds: Int
     ) async throws -> SwitchOutcome {
-        let names = try names(of: domain)
-        let targets = addresses.compactMap(IPv4.init)
-        guard !targets.isEmpty, targets.count == addresses.count, Set(targets).count == targets.count else {
-            throw TrafficError(.settings, domain, "the new addresses are not different IPv4 addresses: \(addresses)")
+        let names = try MarkedName(domain, in: settings.zone)
+        let course = try SwitchCourse(domain, from: expected, to: addresses, owner: owner, ttlSeconds: ttlSeconds)
+        return try await course.run(look: { try await look(names) }, record: \.record) { found in
+            let update = update(
+                names, found: found, to: addresses.compactMap(IPv4.init), owner: owner, ttl: UInt32(ttlSeconds))
+            let answer = try await query.send(update)
+            guard answer.code == .noError else { throw query.failure(answer.code) }
         }
-        guard (1...86_400).contains(ttlSeconds) else {
-            throw TrafficError(.settings, domain, "a TTL of \(ttlSeconds) s is not within 1 s and 1 day")
-        }
-        let wanted = TrafficRecord(addresses: addresses, ttlSeconds: ttlSeconds, owner: owner)
-        var lost: TrafficError?
-        var first: TrafficRecord?
-        // A second attempt is harmless: it carries the same prerequisites.
-        for _ in 0..<2 {
-            let found = try await look(names)
-            let before = first ?? found.record
-            first = before
-            let decision = try SwitchDecision.decide(domain, found: found.record, expected: expected, wanted: wanted)
-            if decision == .alreadyThere {
-                return SwitchOutcome(
-                    change: lost == nil ? .alreadyThere : .settledByReading, before: before, after: found.record)
-            }
-            let update = update(names, found: found, to: targets, owner: owner, ttl: UInt32(ttlSeconds))
-            do {
-                let answer = try await query.send(update)
-                guard answer.code == .noError else { throw query.failure(answer.code) }
-                return SwitchOutcome(change: .switched, before: before, after: wanted)
-            } catch let error as TrafficError where error.reason == .unreachable {
-                lost = error
-            } catch let error as TrafficError where error.reason == .changed {
-                let now = try await look(names).record
-                throw TrafficError(.changed, domain, "\(error.text); now found \(now)")
-            }
-        }
-        let found = try await look(names).record
-        if found.owner == owner, found.addresses == wanted.addresses {
-            return SwitchOutcome(change: .settledByReading, before: first ?? found, after: found)
-        }
-        throw lost ?? TrafficError(.unreachable, domain, "no answer")
     }
 
-    // MARK: Names and reading
-
-    private struct Names {
-        var domain: DNSName
-        var mark: DNSName
-    }
+    // MARK: Reading
 
     private struct Found {
         var record: TrafficRecord
@@ -101,53 +70,29 @@ package struct RFC2136Switch: TrafficSwitch {
         var marks: [DNSRecord]
     }
 
-    private func names(of domain: String) throws(TrafficError) -> Names {
-        guard let name = DNSName(domain), let mark = name.child("_drp") else {
-            throw TrafficError(.settings, domain, "it is no domain name")
-        }
-        guard name.isEqualToOrBelow(settings.zone) else {
-            throw TrafficError(.settings, domain, "it does not lie in the zone \(settings.zone)")
-        }
-        return Names(domain: name, mark: mark)
-    }
-
-    private func look(_ names: Names) async throws -> Found {
+    private func look(_ names: MarkedName) async throws -> Found {
         let subject = "\(names.domain)"
         let addresses = try await query.records(names.domain, .a)
         if let alias = addresses.first(where: { $0.type == .cname }), case .cname(let other) = alias.data {
             throw TrafficError(.notOurs, subject, "it is an alias (CNAME) of \(other), which drp does not switch")
         }
-        if !(try await query.records(names.domain, .aaaa)).isEmpty {
-            throw TrafficError(.notOurs, subject, "it has IPv6 addresses (AAAA), which a switch would leave behind")
-        }
+        if !(try await query.records(names.domain, .aaaa)).isEmpty { throw names.foreign("AAAA") }
         let marks = try await query.records(names.mark, .txt)
-        var owner: OwnerRecord?
-        for mark in marks {
-            guard marks.count == 1, case .txt(let strings) = mark.data,
-                let read = OwnerRecord(String(decoding: strings.joined(), as: UTF8.self))
-            else { throw TrafficError(.notOurs, "\(names.mark)", "a mark that drp did not write: \(Self.show(marks))") }
-            owner = read
-        }
+        let owner = try names.owner(
+            marks.map { record in
+                guard case .txt(let strings) = record.data else { return record.type.description }
+                return String(decoding: strings.joined(), as: UTF8.self)
+            })
         let values = addresses.compactMap { if case .a(let address) = $0.data { address } else { nil } }
         let record = TrafficRecord(
             addresses: values.map(\.description), ttlSeconds: Int(addresses.map(\.ttl).min() ?? 0), owner: owner)
         return Found(record: record, addresses: values, marks: marks)
     }
 
-    /// Foreign text for people: printable ASCII, at most 120 characters.
-    private static func show(_ marks: [DNSRecord]) -> String {
-        let texts = marks.map { record in
-            guard case .txt(let strings) = record.data else { return record.type.description }
-            return String(
-                decoding: strings.joined().prefix(120).map { (0x20...0x7e).contains($0) ? $0 : 0x3f }, as: UTF8.self)
-        }
-        return texts.prefix(3).map { "\"\($0)\"" }.joined(separator: ", ")
-    }
-
     // MARK: Writing
 
     private func update(
-        _ names: Names, found: Found, to addresses: [IPv4], owner: OwnerRecord, ttl: UInt32
+        _ names: MarkedName, found: Found, to addresses: [IPv4], owner: OwnerRecord, ttl: UInt32
     ) -> DNSMessage {
         var prerequisites: [DNSRecord] = [.mustNotExist(names.domain, .cname), .mustNotExist(names.domain, .aaaa)]
         if found.addresses.isEmpty { prerequisites.append(.mustNotExist(names.domain, .a)) }

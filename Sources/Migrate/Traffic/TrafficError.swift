@@ -17,8 +17,10 @@ package struct TrafficError: DRPError {
         case malformed
         /// The settings cannot work: zone, key file, addresses.
         case settings
-        /// The server answered with another error of RFC 1035 or 2136.
+        /// The server answered with another error of its protocol.
         case failed
+        /// What was asked for cannot be done; the advice says what can.
+        case refused(advice: String)
     }
 
     package var reason: Reason
@@ -39,6 +41,7 @@ package struct TrafficError: DRPError {
         case .notOurs, .changed, .stale: .targetDiffers
         case .malformed, .failed: .failed
         case .settings: .fleetInvalid
+        case .refused: .usage
         }
     }
 
@@ -53,6 +56,7 @@ package struct TrafficError: DRPError {
         case .stale: "Check zone transfers to the authority named; do not stop the old site before it agrees."
         case .malformed, .failed: "Read the DNS server's log for this request."
         case .settings: "Correct `traffic:` in the fleet file or the key file that it names."
+        case .refused(let advice): advice
         }
     }
 }

@@ -57,6 +57,16 @@ package struct TrafficRecord: Hashable, Sendable, Codable, CustomStringConvertib
     }
 }
 
+extension TrafficRecord {
+    /// What a caller expects who has just read this: a record without our mark is taken over only from the place where the
+    /// client is known to live.
+    /// - Parameter known: The addresses of that place.
+    package func believed(at known: [String]) -> TrafficRecord {
+        guard owner == nil, !addresses.isEmpty else { return self }
+        return TrafficRecord(addresses: known, ttlSeconds: ttlSeconds, owner: nil)
+    }
+}
+
 /// What a switch did.
 package struct SwitchOutcome: Hashable, Sendable, Codable {
     package enum Change: String, Sendable, Codable {
@@ -82,6 +92,10 @@ package struct SwitchOutcome: Hashable, Sendable, Codable {
 
 /// Sends a domain's traffic to a site. May be called from many tasks at once.
 package protocol TrafficSwitch: Sendable {
+    /// Whether the authority itself compares and sets in one step. Where it does not, somebody who writes in the moment between
+    /// reading and writing is overwritten.
+    var comparesAndSets: Bool { get }
+
     /// What the authority holds now.
     /// - Throws: `TrafficError`; `.notOurs` if a mark stands there that is not in our form.
     func read(_ domain: String) async throws -> TrafficRecord

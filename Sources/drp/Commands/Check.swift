@@ -57,7 +57,10 @@ private struct Checker {
                 guard let traffic = try await composition.stepWorld().traffic else { return "none" }
                 let domains = composition.fleet.clients.flatMap(\.domains)
                 for domain in domains { _ = try await traffic.records.read(domain) }
-                return "the zone's server answers for \(domains.count) domains"
+                let races =
+                    traffic.records.comparesAndSets
+                    ? "" : "; it does not compare and set: let nobody else change them while drp switches"
+                return "the zone's server answers for \(domains.count) domains\(races)"
             }
         }
     }

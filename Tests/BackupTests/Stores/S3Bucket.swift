@@ -29,19 +29,19 @@ struct S3Bucket {
     }
 
     /// Of the account that owns the bucket.
-    static let credentials: @Sendable () async throws -> S3Credentials = {
+    static let credentials: @Sendable () async throws -> AWSCredentials = {
         try await credentials(access: "DRP_TEST_S3_ACCESS", secret: "DRP_TEST_S3_SECRET")
     }
 
     /// Of another account.
-    static let others: @Sendable () async throws -> S3Credentials = {
+    static let others: @Sendable () async throws -> AWSCredentials = {
         try await credentials(access: "DRP_TEST_S3_OTHER_ACCESS", secret: "DRP_TEST_S3_OTHER_SECRET")
     }
 
-    private static func credentials(access: String, secret: String) async throws -> S3Credentials {
+    private static func credentials(access: String, secret: String) async throws -> AWSCredentials {
         let resolver = SecretResolver()
         let access = try await resolver.resolve(.file(path: environment[access] ?? ""))
-        return S3Credentials(
+        return AWSCredentials(
             access: access.withText { $0 }, secret: try await resolver.resolve(.file(path: environment[secret] ?? "")))
     }
 
@@ -55,7 +55,7 @@ struct S3Bucket {
 
     func store(
         http: (any HTTPClient)? = nil, clock: any WallClock = SystemClock(), rule: RetryRule = S3Bucket.impatient,
-        credentials: @escaping @Sendable () async throws -> S3Credentials = S3Bucket.credentials
+        credentials: @escaping @Sendable () async throws -> AWSCredentials = S3Bucket.credentials
     ) -> S3Store {
         S3Store(settings, http: http ?? self.http, clock: clock, rule: rule, credentials: credentials)
     }

@@ -148,14 +148,14 @@ struct S3StoreServiceTests {
                 return calls
             }
             let good = try await S3Bucket.credentials()
-            return call > 1 ? good : S3Credentials(access: good.access, secret: Secret("expired"))
+            return call > 1 ? good : AWSCredentials(access: good.access, secret: Secret("expired"))
         })
         let key = try #require(ObjectKey("a/b"))
         try await store.put(key, [1, 2], .createOnly)
         #expect(try await store.read(key) == [1, 2] && calls.withLock { $0 } == 2)
         let counter = FaultyHTTP(bucket.http, .reset, at: 0)
         let refused = bucket.store(
-            http: counter, credentials: { S3Credentials(access: "NOBODY", secret: Secret("nothing")) })
+            http: counter, credentials: { AWSCredentials(access: "NOBODY", secret: Secret("nothing")) })
         let error = await #expect(throws: StoreError.self) { try await refused.read(key) }
         #expect(error?.reason == .denied && counter.requests == 1)
     }

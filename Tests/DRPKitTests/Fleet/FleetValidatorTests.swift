@@ -83,6 +83,61 @@ import Testing
                 .contains("not the name of an image") == true)
     }
 
+    @Test("the zone is changed in exactly one way, and what that way lacks is said")
+    func checksDNS() throws {
+        let old = "{rfc2136: {server: \"127.0.0.1:5353\", zone: clients.test, key: {file: tsig.key}}}"
+        func problems(_ new: String) throws -> [String] { try folder.problems(FleetText.dull(old, new)) }
+        let powerdns = "powerdns: {url: \"http://[::1]:8081\", zone: clients.test, key: {env: K}, authorities: [ns]}"
+        #expect(try problems("{\(powerdns)}") == [])
+        let fleet = try folder.load(FleetText.dull(old, "{\(powerdns)}"))
+        #expect(fleet.traffic?.dns.authorities == [HostPort(host: "ns", port: 53)])
+        #expect(fleet.traffic?.dns.zone == "clients.test" && fleet.traffic?.resolvers == [])
+        #expect(try problems("{}").first?.contains("dns needs exactly one of rfc2136, powerdns, route53") == true)
+        #expect(try problems(old.replacing("{rfc", with: "{\(powerdns), rfc")).first?.contains("exactly one") == true)
+        #expect(
+            try problems("{\(powerdns.replacing("authorities", with: "authoritys"))}").contains {
+                $0.contains("did you mean 'authorities'?")
+            })
+        #expect(try problems("{\(powerdns.replacing("[ns]", with: "[]"))}").first?.contains("at least one") == true)
+        for url in ["ftp://x", "http://", "http://x/api", "http://u:p@x", "x:80"] {
+            let found = try problems("{\(powerdns.replacing("http://[::1]:8081", with: url))}")
+            #expect(found.first?.contains("is not https://host") == true, "\(url): \(found)")
+        }
+        let route53 =
+            "route53: {hosted-zone: Z0123, zone: clients.test, access: {env: A}, secret: {env: B}, authorities: []}"
+        #expect(try problems("{\(route53)}") == [])
+        #expect(
+            try problems("{\(route53.replacing("Z0123", with: "z/1"))}").first?.contains("hosted zone's id") == true)
+        #expect(
+            try problems("{\(route53.replacing("secret: {env: B}, ", with: ""))}").first?.contains("secret") == true)
+        #expect(
+            try problems("{\(powerdns.replacing("{env: K}", with: "abc"))}").first?.contains(
+                "never stands in this file")
+                == true)
+    }
+
+    @Test("frontends that are HAProxies are all so, are shared, and stand before processes at another address")
+    func checksFrontends() throws {
+        func problems(_ site: String) throws -> [String] {
+            try folder.problems(FleetText.dull("office: {}", "office: {\(site)}"))
+        }
+        let one = "{address: 10.0.0.5, runtime: \"10.0.0.5:9999\"}"
+        #expect(try problems("frontends: [\(one)]") == [])
+        #expect(
+            try problems("frontends: [\(one), {address: 10.0.0.6}]").first?.contains("with a runtime and without")
+                == true)
+        #expect(
+            try problems("frontends: [\(one.replacing("10.0.0.5,", with: "front,"))]").first?.contains("IPv4") == true)
+        let docker = String(Self.docker.dropFirst("office: {".count).dropLast()).replacing(
+            "{address: 10.0.0.5}", with: one)
+        #expect(try problems(docker).first?.contains("has docker, where each client has a frontend to itself") == true)
+        let local = "provider: local, folder: x, frontends: [\(one)]"
+        #expect(try problems(local).first?.contains("an address of their own") == true)
+        #expect(try problems(local + ", address: 10.0.0.5").first?.contains("an address of their own") == true)
+        #expect(try problems(local + ", address: 127.0.0.9") == [])
+        #expect(try problems("address: 127.0.0.9").first?.contains("only a local site has") == true)
+    }
+
     private static let images = "images: {mongo: \"m@sha256:1\", redis: \"r@sha256:1\", edge: \"e@sha256:1\"}"
     private static let docker = "office: {provider: ovh, frontends: [{address: 10.0.0.5}], docker: {\(images)}}"
 

@@ -8,24 +8,20 @@ final class S3Connection: Sendable {
 
     let settings: StoreSettings.S3
     let transport: CloudTransport
-    private let credentials: CloudCredentials<S3Credentials>
+    private let credentials: CloudCredentials<AWSCredentials>
     private let scheme: String
     private let host: String
 
     /// - Parameter fetch: the credentials, anew at each call.
     init(
         _ settings: StoreSettings.S3, transport: CloudTransport,
-        credentials fetch: @escaping @Sendable () async throws -> S3Credentials
+        credentials fetch: @escaping @Sendable () async throws -> AWSCredentials
     ) {
         self.settings = settings
         self.transport = transport
         credentials = CloudCredentials(fetch)
-        let parts = settings.endpoint.components(separatedBy: "://")
-        scheme = parts[0]
-        var authority = parts.count > 1 ? String(parts[1].prefix { $0 != "/" }).lowercased() : ""
-        // libcurl leaves the scheme's own port out of the header that is signed.
-        let standard = scheme == "https" ? ":443" : ":80"
-        if authority.hasSuffix(standard) { authority.removeLast(standard.count) }
+        scheme = settings.endpoint.components(separatedBy: "://")[0]
+        let authority = SigV4.host(of: settings.endpoint)
         host = settings.addressing == .path ? authority : "\(settings.bucket).\(authority)"
     }
 

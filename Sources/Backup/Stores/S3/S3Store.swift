@@ -15,7 +15,7 @@ package struct S3Store: ObjectStore, VersionedStore {
     /// - Parameter credentials: fetches them, at first and whenever the server refuses those at hand.
     package init(
         _ settings: StoreSettings.S3, http: any HTTPClient, clock: any WallClock, rule: RetryRule = RetryRule(),
-        credentials: @escaping @Sendable () async throws -> S3Credentials
+        credentials: @escaping @Sendable () async throws -> AWSCredentials
     ) {
         connection = S3Connection(
             settings, transport: CloudTransport(http: http, clock: clock, rule: rule), credentials: credentials)

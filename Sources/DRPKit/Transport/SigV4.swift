@@ -1,9 +1,8 @@
 internal import Crypto
-package import DRPKit
-internal import Foundation
+package import Foundation
 
-/// What proves who asks an S3 store.
-package struct S3Credentials: Sendable, Hashable {
+/// What proves who asks a service of AWS, or one that speaks like it.
+package struct AWSCredentials: Sendable, Hashable {
     package var access: String
     package var secret: Secret
     /// Of temporary credentials.
@@ -18,16 +17,33 @@ package struct S3Credentials: Sendable, Hashable {
 
 /// AWS Signature Version 4 in the header `Authorization`, with the payload's hash signed.
 /// docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
-struct SigV4: Sendable {
-    var credentials: S3Credentials
-    var region: String
-    var service = "s3"
+package struct SigV4: Sendable {
+    private let credentials: AWSCredentials
+    private let region: String
+    private let service: String
+
+    /// - Parameter service: As AWS writes it in the scope: `s3`, `route53`.
+    package init(credentials: AWSCredentials, region: String, service: String = "s3") {
+        self.credentials = credentials
+        self.region = region
+        self.service = service
+    }
+
+    /// What libcurl sends as `Host`, which is signed: it leaves the scheme's own port out.
+    /// - Parameter origin: `https://host:port`.
+    package static func host(of origin: String) -> String {
+        let parts = origin.components(separatedBy: "://")
+        var authority = parts.count > 1 ? String(parts[1].prefix { $0 != "/" }).lowercased() : ""
+        let standard = parts[0] == "https" ? ":443" : ":80"
+        if authority.hasSuffix(standard) { authority.removeLast(standard.count) }
+        return authority
+    }
 
     /// Adds the signature and what it needs to a request; all headers that it has are signed.
     /// - Parameters:
     ///   - host: as libcurl will send it.
     ///   - path: percent-encoded already.
-    func sign(
+    package func sign(
         _ request: inout HTTPRequest, host: String, path: String, query: [(name: String, value: String)],
         payload: ContentHash, at instant: Date
     ) {
@@ -57,17 +73,17 @@ struct SigV4: Sendable {
     }
 
     /// `20261125T225350Z`.
-    static func time(_ instant: Date) -> String {
+    package static func time(_ instant: Date) -> String {
         instant.formatted(.iso8601).replacing("-", with: "").replacing(":", with: "")
     }
 
-    static func canonical(_ query: [(name: String, value: String)]) -> String {
+    package static func canonical(_ query: [(name: String, value: String)]) -> String {
         query.map { (encoded($0.name), encoded($0.value)) }.sorted { $0 < $1 }.map { "\($0.0)=\($0.1)" }
             .joined(separator: "&")
     }
 
     /// Percent-encodes all but unreserved characters (RFC 3986, 2.3).
-    static func encoded(_ text: String) -> String {
+    package static func encoded(_ text: String) -> String {
         var encoded = ""
         for byte in text.utf8 {
             switch byte {
