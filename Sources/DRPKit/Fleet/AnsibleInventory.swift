@@ -37,7 +37,8 @@ package struct AnsibleInventory: Sendable, Hashable {
         var groups: [String: JSONValue] = [
             "_meta": [
                 "hostvars": .object(
-                    Dictionary(members.map { ($0.name, .object($0.variables)) }, uniquingKeysWith: { first, _ in first }))
+                    Dictionary(
+                        members.map { ($0.name, .object($0.variables)) }, uniquingKeysWith: { first, _ in first }))
             ]
         ]
         for (name, members) in Dictionary(grouping: members, by: \.group) {
@@ -45,6 +46,27 @@ package struct AnsibleInventory: Sendable, Hashable {
         }
         for (name, children) in parents { groups[name] = ["children": .list(children.map { .text($0) })] }
         return .object(groups)
+    }
+
+    package var hosts: [String] { members.map(\.name) }
+
+    /// The same as a file for `ansible-playbook --inventory`, which it takes for one by the end `.json` of its name.
+    /// - Parameter changes: Variables of hosts that take the place of those from the fleet file; `null` takes one away.
+    package func file(_ changes: [String: [String: JSONValue]]) -> JSONValue {
+        var groups: [String: JSONValue] = [:]
+        for (name, members) in Dictionary(grouping: members, by: \.group) {
+            let hosts = members.map { member in
+                let variables = member.variables.merging(changes[member.name] ?? [:]) { $1 }
+                return (member.name, JSONValue.object(variables.filter { $0.value != .null }))
+            }
+            groups[name] = ["hosts": .object(Dictionary(hosts, uniquingKeysWith: { first, _ in first }))]
+        }
+        for (name, children) in parents {
+            groups[name] = [
+                "children": .object(Dictionary(children.map { ($0, [:]) }, uniquingKeysWith: { first, _ in first }))
+            ]
+        }
+        return ["all": ["children": .object(groups)]]
     }
 
     /// What `--host NAME` answers; nil if there is no such host.

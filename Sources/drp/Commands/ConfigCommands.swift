@@ -68,7 +68,8 @@ struct ConfigCommands: AsyncParsableCommand {
             guard let host else { return try Output.say(Output.encode(inventory.list)) }
             guard let variables = inventory.host(host) else {
                 throw UsageError(
-                    "there is no host '\(Text.safe(host))'", advice: "Hosts are called NAME.SITE: `drp config inventory`.")
+                    "there is no host '\(Text.safe(host))'",
+                    advice: "Hosts are called NAME.SITE: `drp config inventory`.")
             }
             try Output.say(Output.encode(variables))
         }
