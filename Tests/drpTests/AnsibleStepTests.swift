@@ -84,6 +84,11 @@ struct AnsibleStepTests {
                         cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' ' ' >\(world.folder)/seen
                       changed_when: false
                 """)
+            let host = try await world.drp("config", "inventory", "--host", "h1.south")
+            #expect(
+                host.status == 0 && host.stdout.contains("\"drp_site\" : \"south\""), "\(host.stdout)\(host.stderr)")
+            let unknown = try await world.drp("config", "inventory", "--host", "h9.south")
+            expectError(unknown, status: 2, code: .usage, naming: ["h9.south", "NAME.SITE"])
             let plan = try await world.drp(["migrate", "plan", "acme", "--to", "south"], environment: environment)
             #expect(
                 plan.stdout.contains("runs the playbook \(folder)/play.yml for h1.south"),
