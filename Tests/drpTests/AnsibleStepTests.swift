@@ -89,7 +89,8 @@ struct AnsibleStepTests {
                 host.status == 0 && host.stdout.contains("\"drp_site\" : \"south\""), "\(host.stdout)\(host.stderr)")
             let unknown = try await world.drp("config", "inventory", "--host", "h9.south")
             expectError(unknown, status: 2, code: .usage, naming: ["h9.south", "NAME.SITE"])
-            let plan = try await world.drp(["migrate", "plan", "acme", "--to", "south"], environment: environment)
+            let plan = try await world.drp(
+                ["migrate", "plan", "acme", "--to", "south", "--identity", world.identity], environment: environment)
             #expect(
                 plan.stdout.contains("runs the playbook \(folder)/play.yml for h1.south"),
                 "\(plan.stdout)\(plan.stderr)")
@@ -138,6 +139,10 @@ struct AnsibleStepTests {
             let run = try #require(try await world.sqlite("SELECT id FROM runs ORDER BY rowid DESC").first?[0])
             let nobody = try await world.drp(["runs", "resume", run], environment: environment)
             #expect(nobody.status == 40 && nobody.stdout.contains("nothing to do at any host"), "\(nobody.stdout)")
+            try Self.write(
+                world, "fails.yml", "- hosts: all\n  gather_facts: false\n  tasks: [ansible.builtin.ping: {}]\n")
+            let mended = try await world.drp(["runs", "resume", run], environment: environment)
+            #expect(mended.status == 0, "\(mended.stdout)\(mended.stderr)")
         }
     }
 
@@ -160,7 +165,7 @@ struct AnsibleStepTests {
                 """)
             let begun = "\(world.folder)/begun"
             let child = try world.start(Self.migrate(world), environment: environment)
-            try await Self.waitUntil { FileManager.default.fileExists(atPath: begun) }
+            try await Self.waitUntil { FileManager.default.fileExists(atPath: begun) && Self.waiting() == 1 }
             kill(child.pid, SIGKILL)
             _ = try await child.wait(deadline: .seconds(60))
             #expect(Self.waiting() == 1)

@@ -170,7 +170,7 @@ private struct AnsibleFiles: Sendable {
         [
             Self.markName: mark, "DRP_RESULTS": resultsFile, "ANSIBLE_CALLBACK_PLUGINS": plugins,
             "ANSIBLE_CALLBACKS_ENABLED": AnsibleResults.pluginName, "ANSIBLE_RETRY_FILES_ENABLED": "false",
-            "ANSIBLE_NOCOLOR": "true", "ANSIBLE_LOCAL_TEMP": folder,
+            "ANSIBLE_NOCOLOR": "true", "ANSIBLE_LOCAL_TEMP": folder, "ANSIBLE_PIPELINING": "true",
             // Ansible starts in no other encoding.
             "LC_ALL": "C.UTF-8",
         ]

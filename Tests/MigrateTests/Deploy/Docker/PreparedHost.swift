@@ -47,10 +47,10 @@ struct PreparedHost: Sendable {
         try #require(words.count == 5)
         (outside, address, addresses) = (words[0], words[1], Array(words[2...3]))
         fleetFile = "\(folder)/fleet.yaml"
-        try writeFiles(try DockerWorld(folder: folder))
+        try await writeFiles(try DockerWorld(folder: folder))
     }
 
-    private func writeFiles(_ world: DockerWorld) throws {
+    private func writeFiles(_ world: DockerWorld) async throws {
         let authority = try Self.key("\(state)/hosts.pub")
         let images = world.images
         try """
@@ -88,15 +88,18 @@ struct PreparedHost: Sendable {
             certificate: {chain: acme.crt, key: {file: acme.key}}
 
         """.write(toFile: fleetFile, atomically: false, encoding: .utf8)
-        let names = [
-            ("mongo", images.mongo), ("redis", images.redis), ("edge", images.edge), ("api", world.apiImage),
-        ]
-        let archives = names.map { ($1, JSONValue.text("\(programs)/../docker-images/\($0).tar")) }
+        var archives: [String: JSONValue] = [:]
+        for (number, image) in [images.mongo, images.redis, images.edge, world.apiImage].enumerated() {
+            let archive = "\(folder)/image-\(number).tar"
+            let arguments = ["-H", "unix://\(world.socket)", "save", "--output", archive, image]
+            try #require(try await DockerWorld.run("/usr/bin/docker", arguments).status == 0)
+            archives[image] = .text(archive)
+        }
         let variables: JSONValue = [
             "drp_user_authorities": [.text(try Self.key("\(state)/users.pub"))],
             "drp_admin_principals": [.text(Self.admin)],
             "drp_host_certificate_command": [.text("\(state)/sign-host"), "{public-key}", "{principals}"],
-            "drp_image_archives": .object(Dictionary(uniqueKeysWithValues: archives)),
+            "drp_image_archives": .object(archives),
         ]
         try variables.json().write(toFile: "\(folder)/variables.json", atomically: false, encoding: .utf8)
         try "@cert-authority * \(authority)\n".write(toFile: certified, atomically: false, encoding: .utf8)
