@@ -67,7 +67,7 @@ struct PreparedHostTests {
         let back = try await host.ssh("drp", key: dr, ["-R", "127.0.0.1:2222:127.0.0.1:22"])
         #expect(back.status == 255, "\(back.output)")
         // What listens everywhere there is reached from nowhere.
-        try await host.inside("setsid python3 -m http.server 8000 >/dev/null 2>&1 &")
+        try await host.inside("systemd-run --quiet python3 -m http.server 8000")
         let asked = try await DockerWorld.run("curl", ["-s", "--connect-timeout", "1", "http://\(host.address):8000/"])
         #expect(asked.status == 28)
     }
