@@ -95,8 +95,8 @@ struct Composition: Sendable {
 
     func stepWorld() async throws -> StepWorld {
         StepWorld(
-            fleet: fleet, journal: journal, clock: clock, resolver: resolver, reach: reach, identity: identity,
-            store: Self.openStore,
+            fleet: fleet, journal: journal, clock: clock, resolver: resolver, reach: reach, ssh: ssh,
+            identity: identity, store: Self.openStore,
             capture: { [backupJob, progress] in
                 try await backupJob.run($0, holding: $1, progress: progress)
             }, runner: CommandRunner(),

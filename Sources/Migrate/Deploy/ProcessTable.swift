@@ -51,18 +51,37 @@ enum ProcessTable {
 
     /// The leader of a session whose environment holds exactly `entry` (`NAME=value`).
     static func sessionLeader(withEnvironment entry: String) -> ProcessStatus? {
-        guard let folder = opendir("/proc") else { return nil }
+        processes(withEnvironment: entry).first { $0.session == $0.pid }
+    }
+
+    /// Kills all processes whose environment holds exactly `entry`, whatever sessions they made for themselves.
+    static func killAll(withEnvironment entry: String) {
+        // Until nobody is left: a process can fork while the list is read.
+        for _ in 0..<killRounds {
+            let found = processes(withEnvironment: entry)
+            if found.isEmpty { return }
+            for process in found { kill(process.pid, SIGKILL) }
+        }
+    }
+
+    /// The most times that the list is read.
+    private static let killRounds = 50
+
+    private static func processes(withEnvironment entry: String) -> [ProcessStatus] {
+        guard let folder = opendir("/proc") else { return [] }
         defer { closedir(folder) }
+        var found: [ProcessStatus] = []
         while let item = readdir(folder) {
             let name = withUnsafeBytes(of: item.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
-            guard let pid = Int32(name), let status = status(of: pid), status.session == pid,
+            guard let pid = Int32(name), let status = status(of: pid),
                 let environment = contents(of: "/proc/\(pid)/environ", atMost: 256 << 10)
             else { continue }
-            if environment.split(separator: 0).contains(where: { $0.elementsEqual(entry.utf8) }) { return status }
+            let entries = environment.split(separator: 0)
+            if entries.contains(where: { $0.elementsEqual(entry.utf8) }) { found.append(status) }
         }
-        return nil
+        return found
     }
 
     /// Changes with each start of the machine.

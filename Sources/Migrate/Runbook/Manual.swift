@@ -116,6 +116,8 @@ package struct Manual: Sendable {
             return ["Ask, and write down who agreed: \(step.settings.text("ask") ?? "?")"]
         case "command":
             return ["    " + (step.settings.list("run") ?? []).map(Self.word).joined(separator: " ")]
+        case "ansible":
+            return ansible(step)
         case "destroy":
             return ["Remove what was deployed, with its data."]
         case "notify":
@@ -123,6 +125,19 @@ package struct Manual: Sendable {
         default:
             return ["There is no way by hand on record for a step of kind \(step.kind)."]
         }
+    }
+
+    /// Without drp's inventory: hosts by their addresses.
+    private func ansible(_ step: Runbook.Step) -> [String] {
+        let hosts = target?.hosts.map(\.address) ?? ["ADDRESS"]
+        var words = ["ansible-playbook", "--inventory", hosts.joined(separator: ",") + ","]
+        if let bastion = target?.bastion {
+            words += ["--user", target?.hosts.first?.user ?? bastion.user]
+            words += ["--ssh-common-args", "-o ProxyJump=\(bastion.user)@\(bastion.address):\(bastion.port)"]
+        }
+        for text in step.settings.list("vars") ?? [] { words += ["--extra-vars", text] }
+        if let path = step.settings.text("vars-file") { words += ["--extra-vars", "@\(path)"] }
+        return ["    " + (words + [step.settings.text("playbook") ?? "PLAYBOOK"]).map(Self.word).joined(separator: " ")]
     }
 
     private var deploy: [String] {

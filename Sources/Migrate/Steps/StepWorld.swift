@@ -11,6 +11,8 @@ package struct StepWorld: Sendable {
     package var resolver: SecretResolver
     /// How databases are reached.
     package var reach: SiteReach
+    /// The ways into sites with a bastion, for programs that drp starts; nil in commands that only look.
+    package var ssh: SSHTransport?
     /// Opens backups; nil in commands that only look.
     package var identity: RecoveryIdentity?
     package var store: StoreOpener
@@ -27,7 +29,7 @@ package struct StepWorld: Sendable {
 
     package init(
         fleet: Fleet, journal: Journal, clock: any WallClock, resolver: SecretResolver,
-        reach: SiteReach = .direct, identity: RecoveryIdentity?, store: @escaping StoreOpener,
+        reach: SiteReach = .direct, ssh: SSHTransport? = nil, identity: RecoveryIdentity?, store: @escaping StoreOpener,
         capture: @escaping @Sendable (Client, LeaseEntry) async throws -> [StoredBackup], runner: CommandRunner,
         deployer: @escaping @Sendable (Site, RunMode) throws -> any Deployer, traffic: TrafficZone?,
         http: any HTTPClient,
@@ -38,6 +40,7 @@ package struct StepWorld: Sendable {
         self.clock = clock
         self.resolver = resolver
         self.reach = reach
+        self.ssh = ssh
         self.identity = identity
         self.store = store
         self.capture = capture
@@ -52,6 +55,7 @@ package struct StepWorld: Sendable {
     /// The steps of this version.
     package var catalog: StepCatalog {
         var catalog = StepCatalog()
+        catalog.add { AnsibleStep(world: self) }
         catalog.add { ApproveStep(world: self) }
         catalog.add { CatchUpStep(world: self) }
         catalog.add { CommandStep(world: self) }

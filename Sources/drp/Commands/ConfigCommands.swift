@@ -4,12 +4,13 @@ internal import Foundation
 
 struct ConfigCommands: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "config", abstract: "Check the fleet file.",
+        commandName: "config", abstract: "Check the fleet file, and show it to Ansible.",
         discussion: """
             Examples:
               drp config check
+              drp config inventory
             """,
-        subcommands: [CheckFile.self])
+        subcommands: [CheckFile.self, Inventory.self])
 
     struct CheckFile: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -29,6 +30,48 @@ struct ConfigCommands: AsyncParsableCommand {
             let (fleet, problems) = try FleetReader.read(path)
             try Output.answer(ConfigAnswer(path, fleet, problems), json: common.json)
             if problems.hasErrors { throw ExitStatus(.fleetInvalid) }
+        }
+    }
+
+    struct Inventory: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print the sites' hosts as Ansible's inventory, without secrets.",
+            discussion: """
+                Examples:
+                  drp config inventory
+                  drp config inventory --site par-dc3
+                  drp config inventory --host h1.par-dc3
+
+                This is what ops/ansible/inventory asks. A host is called NAME.SITE; groups are site_NAME, docker_sites and
+                reserve_sites. The answer is JSON in any case.
+                """)
+
+        @Flag(name: .long, help: "All hosts, with groups and variables; the default.")
+        var list = false
+
+        @Option(name: .long, help: ArgumentHelp("The variables of this host alone.", valueName: "name"))
+        var host: String?
+
+        @Option(name: .long, help: ArgumentHelp("Only the hosts of this site.", valueName: "site"))
+        var site: SiteName?
+
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws {
+            let path = try Composition.fleetFile(common.fleet)
+            let (read, problems) = try FleetReader.read(path)
+            guard let fleet = read else { throw FleetError(reason: .invalid(problems), path: path) }
+            if let site, fleet.site(site) == nil {
+                throw UsageError("the fleet file has no site '\(site)'", advice: "Name one of its sites.")
+            }
+            let inventory = AnsibleInventory(fleet, only: site)
+            guard let host else { return try Output.say(Output.encode(inventory.list)) }
+            guard let variables = inventory.host(host) else {
+                throw UsageError(
+                    "there is no host '\(Text.safe(host))'",
+                    advice: "Hosts are called NAME.SITE: `drp config inventory`.")
+            }
+            try Output.say(Output.encode(variables))
         }
     }
 }

@@ -234,6 +234,18 @@ package actor SSHHost {
         }
     }
 
+    /// Lets another program's `ssh` use this connection, for as long as it stands: Ansible's.
+    /// - Parameter program: for the record.
+    /// - Returns: arguments of `ssh` and `sftp`, of letters, digits and `._/@+-=`, and what stands for the host's address then.
+    /// - Throws: `SSHError`.
+    package func lend(to program: String) async throws -> (arguments: [String], destination: String) {
+        var line = SSHAudit.Line(action: .command, site: site.name, endpoint: endpoint)
+        line.program = Printable.line(program)
+        let master = try await connected()
+        try means.audit.write(line)
+        return (master.clientArguments, SSHConfiguration.goal)
+    }
+
     private func send(
         _ remote: RemoteCommand, _ program: String, _ input: [UInt8], _ master: SSHMaster, _ deadline: Duration,
         _ limit: Int

@@ -90,9 +90,11 @@ final class SSHMaster: Sendable {
         _ arguments: [String], input: Int32? = nil, deadline: Duration, outputLimit: Int = 64 << 10
     ) async throws -> CommandResult {
         try await runner.run(
-            ["ssh", "-F", configurationFile, "-o", "ProxyCommand=/bin/false"] + arguments, input: input,
-            deadline: deadline, outputLimit: outputLimit)
+            ["ssh"] + clientArguments + arguments, input: input, deadline: deadline, outputLimit: outputLimit)
     }
+
+    /// By which an ssh goes through this one, or nowhere.
+    var clientArguments: [String] { ["-F", configurationFile, "-o", "ProxyCommand=/bin/false"] }
 
     /// Asks it to end, and ends it.
     func close() async {
