@@ -16,6 +16,8 @@ package struct AnsibleStep: Step {
                 "Whether a dry run that would change nothing shows that the work is done; without it the journal does."),
     ]
     package static let rule = StepRule(deadline: .seconds(1800), retries: 0)
+    /// The site's hosts carry production, too.
+    package static let changesProduction = true
     private static let program = "ansible-playbook"
 
     let world: StepWorld

@@ -37,7 +37,7 @@ struct RunbookTests {
     static let head = "runbook: migrate\nabout: Move\nfor: client\nsteps:\n"
 
     private static let kinds: [any Migrate.Step.Type] = [
-        ApproveStep.self, CatchUpStep.self, CommandStep.self, DeployStep.self, DestroyStep.self, FenceStep.self,
+        AnsibleStep.self, ApproveStep.self, CatchUpStep.self, CommandStep.self, DeployStep.self, DestroyStep.self, FenceStep.self,
         FreezeStep.self, NotifyStep.self, PreflightStep.self, ProbeStep.self, ProtectStep.self, RestoreStep.self,
         SwitchStep.self, VerifyStep.self, WaitStep.self,
     ]
@@ -162,7 +162,7 @@ struct RunbookTests {
         #expect(try careful.resolved(with: [:], mode: .drill).steps.map(\.name) == ["preflight"])
         let inDrills = Self.kinds.filter { !$0.changesProduction }.map { $0.kind }
         #expect(Set(Self.kinds.map { $0.kind }).subtracting(inDrills) == [
-            "freeze", "catch-up", "fence", "switch", "protect",
+            "freeze", "catch-up", "fence", "switch", "protect", "ansible",
         ])
     }
 
