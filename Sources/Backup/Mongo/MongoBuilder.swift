@@ -109,6 +109,20 @@ struct MongoBuilder {
         return namespaces
     }
 
+    /// Drops the client's collections, views and time series but these.
+    func drop(allBut kept: Set<String>) throws {
+        for namespace in try existing() where !kept.contains(namespace) {
+            let parts = namespace.split(separator: ".", maxSplits: 1).map(String.init)
+            // What belongs to views and time series goes with them.
+            guard parts.count == 2, !MongoCatalog.isSystem(collection: parts[1], in: parts[0]) else { continue }
+            let drop = BSONWriter.document {
+                $0.append("drop", parts[1])
+                $0.append("writeConcern", document: { $0.append("w", "majority") })
+            }
+            _ = try connection.run(drop, on: parts[0])
+        }
+    }
+
     /// Drops all data of the client: every database but the server's own, and collections in `admin`.
     func clear() throws {
         let majority: (inout BSONWriter) -> Void = { $0.append("w", "majority") }

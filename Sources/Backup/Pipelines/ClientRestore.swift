@@ -63,9 +63,70 @@ package struct ClientRestore: Sendable {
         // Both are asked before either is written to, so that a refusal leaves both as they were.
         if existing == .refuse { try await requireEmpty() }
         try await BackupPreflight(manifest: manifest, source: source).run { progress(ServiceProgress(client, $0)) }
-        async let mongo: Void = restoreMongo(existing, progress)
+        async let mongo: Void = restoreMongo(existing == .replace ? .replace : .refuse, progress)
         async let redis: Void = restoreRedis(existing, progress)
         _ = try await (mongo, redis)
+    }
+
+    /// Brings a target from an earlier backup to this one, and leaves alone what is the same in both.
+    /// - Parameters:
+    ///   - old: what the target holds; nothing was written there since.
+    ///   - redis: whether that is true of Redis, too; else it is replaced.
+    /// - Returns: how many collections and views were left alone, of how many.
+    /// - Throws: as `run`.
+    package func update(
+        from old: Manifest, redis isRedisUntouched: Bool, progress: @escaping @Sendable (ServiceProgress) -> Void
+    ) async throws -> (kept: Int, all: Int) {
+        try requireServices()
+        let (kept, stored, all) = try await OwnThread.run("restore-kept") { [manifest, source] in
+            try Self.unchanged(manifest.mongo, since: old.mongo, MongoContent(source: source))
+        }
+        let keepsRedis = isRedisUntouched && Self.isUnchanged(manifest.redis, since: old.redis)
+        var changed = manifest
+        changed.mongo?.collections.removeAll { stored.contains("\($0.database).\($0.collection)") }
+        if keepsRedis { changed.redis = nil }
+        try await BackupPreflight(manifest: changed, source: source).run { progress(ServiceProgress(client, $0)) }
+        async let mongo: Void = restoreMongo(.update(keeping: kept), progress)
+        if !keepsRedis { try await restoreRedis(.replace, progress) }
+        try await mongo
+        return (kept.count, all)
+    }
+
+    /// - Returns: the namespaces that are the same in both, under which their documents are stored, and how many there are.
+    private static func unchanged(
+        _ manifest: MongoManifest?, since old: MongoManifest?, _ content: MongoContent
+    ) throws -> (kept: Set<String>, stored: Set<String>, all: Int) {
+        guard let manifest, let old else { return ([], [], 0) }
+        var (kept, stored): (Set<String>, Set<String>) = ([], [])
+        var known: [String: MongoCollection] = [:]
+        for collection in try content.catalog(old).collections { known[collection.namespace] = collection }
+        var digests: [String: [CollectionManifest]] = [:]
+        for collection in old.collections + manifest.collections {
+            digests["\(collection.database).\(collection.collection)", default: []].append(collection)
+        }
+        let catalog = try content.catalog(manifest)
+        for collection in catalog.collections {
+            guard var before = known[collection.namespace] else { continue }
+            before.uuid = collection.uuid
+            guard before == collection else { continue }
+            let place = "\(collection.database).\(collection.storedName)"
+            if collection.kind != .view {
+                // The digest does not tell an order.
+                guard let both = digests[place], both.count == 2, both[0].digest == both[1].digest, !both[0].isCapped else {
+                    continue
+                }
+            }
+            kept.insert(collection.namespace)
+            stored.insert(place)
+        }
+        return (kept, stored, catalog.collections.count)
+    }
+
+    private static func isUnchanged(_ manifest: RedisManifest?, since old: RedisManifest?) -> Bool {
+        guard let manifest, let old else { return manifest == nil }
+        return manifest.serverVersion == old.serverVersion && manifest.functions == old.functions
+            && manifest.databases.map { [$0.digest] } == old.databases.map { [$0.digest] }
+            && manifest.databases.map(\.database) == old.databases.map(\.database)
     }
 
     /// Reads the target back.
@@ -124,11 +185,11 @@ package struct ClientRestore: Sendable {
     }
 
     private func restoreMongo(
-        _ existing: ExistingData, _ progress: @escaping @Sendable (ServiceProgress) -> Void
+        _ existing: MongoRestore.Existing, _ progress: @escaping @Sendable (ServiceProgress) -> Void
     ) async throws {
         guard let manifest = manifest.mongo, let settings = target.mongo else { return }
         try await MongoRestore.restore(
-            settings: settings, manifest: manifest, source: source, existing: existing == .replace ? .replace : .refuse
+            settings: settings, manifest: manifest, source: source, existing: existing
         ) { progress(ServiceProgress(client, mongo: $0)) }
     }
 

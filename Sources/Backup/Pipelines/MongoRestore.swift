@@ -11,6 +11,8 @@ package enum MongoRestore {
         case refuse
         /// All data of the target is dropped first, and users and roles that are not in the backup.
         case replace
+        /// As `replace`, but for these namespaces, which the target holds as the backup has them.
+        case update(keeping: Set<String>)
     }
 
     private static let writers = 2
@@ -26,7 +28,12 @@ package enum MongoRestore {
         let catalog = try await stop.run("mongo-create") {
             try prepare(settings, manifest, content, accounts, existing)
         }
-        let run = RestoreRun(settings, manifest, catalog, content, stop, progress)
+        var wanted = manifest
+        if case .update = existing {
+            let stored = Set(catalog.collections.map { "\($0.database).\($0.storedName)" })
+            wanted.collections.removeAll { !stored.contains("\($0.database).\($0.collection)") }
+        }
+        let run = RestoreRun(settings, wanted, catalog, content, stop, progress)
         try await stop.run("mongo-restore", Array(repeating: { try run.write() }, count: writers))
         try run.checkDigests()
         Failpoint.hit("restore.documents")
@@ -52,19 +59,24 @@ package enum MongoRestore {
     }
 
     /// Checks the target, then makes everything that the documents go into.
+    /// - Returns: what is to be filled.
     private static func prepare(
         _ settings: MongoSettings, _ manifest: MongoManifest, _ content: MongoContent, _ accounts: [MongoAccount],
         _ existing: Existing
     ) throws -> MongoCatalog {
         let connection = try MongoConnection(settings, side: .target, patience: settings.buildTimeout)
         try MongoPreflight.checkTarget(connection, for: manifest.serverVersion)
-        let catalog = try content.catalog(manifest)
+        var catalog = try content.catalog(manifest)
         let builder = MongoBuilder(connection: connection)
         switch existing {
         case .refuse: try MongoPreflight.checkEmpty(connection)
         case .replace:
             try builder.clear()
             try MongoAccount.drop(allBut: accounts, from: connection)
+        case .update(let kept):
+            try builder.drop(allBut: kept)
+            try MongoAccount.drop(allBut: accounts, from: connection)
+            catalog.collections.removeAll { kept.contains($0.namespace) }
         }
         try builder.create(catalog)
         return catalog

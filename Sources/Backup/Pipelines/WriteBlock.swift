@@ -88,20 +88,26 @@ package struct WriteCount: Sendable, Codable, Hashable {
 
     /// - Returns: sentences, none if nothing was written.
     package func since(_ databases: ClientDatabases) async throws -> [String] {
+        let (mongo, redis) = try await counted(databases)
         var sentences: [String] = []
-        if let settings = databases.mongo {
-            let count = try await OwnThread.run("mongo-writes") { try writes(settings) }
-            if count > 0 {
-                let words = count >= Self.mostCounted ? "\(count) or more" : "\(count)"
-                sentences.append("\(words) writes to MongoDB since the switch")
-            }
+        if mongo > 0 {
+            let words = mongo >= Self.mostCounted ? "\(mongo) or more" : "\(mongo)"
+            sentences.append("\(words) writes to MongoDB since the switch")
         }
-        if let settings = databases.redis {
-            let (changes, saved) = try await RedisServer.changes(settings)
-            let count = saved == self.saved ? changes - self.changes : changes
-            if count > 0 { sentences.append("\(count) or more writes to Redis since the switch") }
-        }
+        if redis > 0 { sentences.append("\(redis) or more writes to Redis since the switch") }
         return sentences
+    }
+
+    /// - Returns: writes to MongoDB, counted up to 10,000, and the least number of those to Redis.
+    package func counted(_ databases: ClientDatabases) async throws -> (mongo: Int64, redis: Int64) {
+        let mongo = try await databases.mongo.asyncMap { settings in
+            try await OwnThread.run("mongo-writes") { try writes(settings) }
+        }
+        let redis = try await databases.redis.asyncMap { settings in
+            let (changes, saved) = try await RedisServer.changes(settings)
+            return saved == self.saved ? changes - self.changes : changes
+        }
+        return (mongo ?? 0, redis ?? 0)
     }
 
     private func writes(_ settings: MongoSettings) throws -> Int64 {

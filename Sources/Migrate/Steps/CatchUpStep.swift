@@ -38,11 +38,32 @@ package struct CatchUpStep: Step {
         let restore = ClientRestore(
             client: client.id, manifest: backup.manifest, source: try await world.reader(context, backup),
             target: try await world.databases(deployment), clock: world.clock)
-        try await restore.run(existing: .replace, progress: world.progress)
+        try await bring(restore, deployment, context, client)
         Failpoint.hit("catch-up.restored")
-        let trace = RestoreTrace(context, backup, seconds: world.clock.now.timeIntervalSince(began))
-        try await trace.finish(deployment, .catchUp, mongo: restore.target.mongo)
+        var trace = RestoreTrace(context, backup, seconds: world.clock.now.timeIntervalSince(began))
+        try await trace.finish(deployment, .catchUp, restore.target)
         return trace.outcome
+    }
+
+    /// Only what has changed since the restore of this run, if nobody has written to the target in between; else everything anew.
+    private func bring(
+        _ restore: ClientRestore, _ deployment: Deployment, _ context: StepContext, _ client: Client
+    ) async throws {
+        if context.notes["bringing"] == nil, let trace = RestoreTrace.read(of: deployment, .restore),
+            trace.run == context.run, let writes = trace.writes
+        {
+            let (mongo, redis) = try await writes.counted(restore.target)
+            let old = try await world.backup(context, client, at: "\(trace.backup)")
+            if mongo == 0, old.manifest.epoch == restore.manifest.epoch {
+                // An attempt that was broken off leaves neither the one nor the other state.
+                try await context.note("bringing", true)
+                let (kept, all) = try await restore.update(
+                    from: old.manifest, redis: redis == 0, progress: world.progress)
+                context.progress("\(kept) of \(all) collections are as they were restored")
+                return
+            }
+        }
+        try await restore.run(existing: .replace, progress: world.progress)
     }
 
     /// What was restored goes with its deployment.

@@ -50,8 +50,8 @@ package struct RestoreStep: Step {
             target: databases, clock: world.clock)
         try await restore.run(existing: isContinued ? .replace : .refuse, progress: world.progress)
         Failpoint.hit("restore.restored")
-        let trace = RestoreTrace(context, backup, seconds: world.clock.now.timeIntervalSince(began))
-        try await trace.finish(deployment, .restore, mongo: databases.mongo)
+        var trace = RestoreTrace(context, backup, seconds: world.clock.now.timeIntervalSince(began))
+        try await trace.finish(deployment, .restore, databases)
         return trace.outcome
     }
 

@@ -11,6 +11,8 @@ struct RestoreTrace: Codable, Sendable {
     var store: StoreName
     var instant: String
     var seconds: Double
+    /// From this moment on, what is written there is somebody else's; nil in traces of older versions.
+    var writes: WriteCount?
 
     init(_ context: StepContext, _ found: FoundBackup, seconds: Double) {
         run = context.run
@@ -27,11 +29,12 @@ struct RestoreTrace: Codable, Sendable {
     }
 
     /// Gives restored users of the database new passwords, then writes the trace.
-    func finish(_ deployment: Deployment, _ kind: Kind, mongo: MongoSettings?) async throws {
-        if let settings = mongo {
+    mutating func finish(_ deployment: Deployment, _ kind: Kind, _ databases: ClientDatabases) async throws {
+        if let settings = databases.mongo {
             try await AccountRotation(settings: settings, folder: "\(deployment.folder)/secrets").run()
         }
         Failpoint.hit("restore.rotated")
+        writes = try await WriteCount.begin(databases)
         try AtomicFile.write(
             Self.path(deployment, kind), Array(try JSONEncoder().encode(self)), mode: 0o600, .replace)
     }

@@ -46,6 +46,15 @@ struct MongoRoundTripServiceTests {
         let manifest = try await MongoCapture.capture(settings: source, sink: chunks, progress: { _ in })
         try await MongoRestore.restore(
             settings: target, manifest: manifest, source: chunks, existing: .replace, progress: { _ in })
+        try await change(manifest)
+        let differing = try await MongoVerify.verify(settings: target, manifest: manifest, source: chunks)
+        let kinds = Set(differing.differences.map { String($0.what.prefix { $0 != " " }) })
+        #expect(kinds == ["kind", "documents", "digest", "index"])
+        #expect(differing.differences.count == 4)
+    }
+
+    /// Adds a collection to the target, deletes a document of another one, and drops an index of a third.
+    private func change(_ manifest: MongoManifest) async throws {
         let server = target
         try await OwnThread.run("test") {
             let connection = try MongoConnection(server, side: .target)
@@ -77,10 +86,48 @@ struct MongoRoundTripServiceTests {
             }
             _ = try connection.run(dropIndexes, on: indexed.database)
         }
-        let differing = try await MongoVerify.verify(settings: target, manifest: manifest, source: chunks)
-        let kinds = Set(differing.differences.map { String($0.what.prefix { $0 != " " }) })
-        #expect(kinds == ["kind", "documents", "digest", "index"])
-        #expect(differing.differences.count == 4)
+    }
+
+    @Test("a target is brought from one backup to another, and what is the same in both is left alone")
+    func update() async throws {
+        let chunks = HeldChunks()
+        let wanted = try await MongoCapture.capture(settings: source, sink: chunks, progress: { _ in })
+        try await MongoRestore.restore(
+            settings: target, manifest: wanted, source: chunks, existing: .replace, progress: { _ in })
+        try await change(wanted)
+        let old = try await MongoCapture.capture(settings: target, sink: chunks, progress: { _ in })
+        func backup(_ mongo: MongoManifest) -> Manifest {
+            Manifest(
+                client: UUID(), name: ClientID("acme")!, epoch: 1, number: 1, previous: nil, started: .distantPast,
+                finished: .distantPast, instant: .distantPast, mongo: mongo, redis: nil, counters: BackupCounters())
+        }
+        let restore = ClientRestore(
+            client: ClientID("acme")!, manifest: backup(wanted), source: chunks,
+            target: ClientDatabases(mongo: target, redis: nil), clock: SystemClock())
+        let before = try await uuids()
+        let (kept, all) = try await restore.update(from: backup(old), redis: false, progress: { _ in })
+        // Capped ones are always made anew: a digest does not tell their order.
+        let capped = wanted.collections.count { $0.isCapped }
+        #expect(all > 10 && kept == all - 2 - capped)
+        #expect(try await MongoVerify.verify(settings: target, manifest: wanted, source: chunks).differences == [])
+        // Left alone is what it was: only those that differed are others now.
+        let after = try await uuids()
+        #expect(after["added.strange"] == nil && before["added.strange"] != nil)
+        #expect(after.filter { before[$0.key] != $0.value }.count == 2 + capped)
+        // Twice is once.
+        let again = try await restore.update(from: backup(wanted), redis: false, progress: { _ in })
+        #expect(again.kept + capped == again.all)
+        #expect(try await MongoVerify.verify(settings: target, manifest: wanted, source: chunks).differences == [])
+    }
+
+    /// Of the target's collections, by namespace.
+    private func uuids() async throws -> [String: [UInt8]] {
+        let server = target
+        return try await OwnThread.run("test") {
+            let catalog = try MongoCatalog.read(try MongoConnection(server, side: .target))
+            let stored = catalog.collections.filter { $0.kind != .view }
+            return Dictionary(uniqueKeysWithValues: stored.map { ($0.namespace, $0.uuid) })
+        }
     }
 
     @Test("a second capture of unchanged data adds no chunk")
