@@ -81,14 +81,15 @@ struct FrontendTests {
             #expect(try await world.answer(of: "acme")?["served_from"] == .text(world.north))
 
             for number in 1...4 { _ = try await world.service("haproxy", "restart", "front\(number)") }
+            let rows = try await world.sqlite("SELECT id FROM runs ORDER BY started DESC, id DESC LIMIT 1")
+            let run = try #require(rows.first?.first)
             let killed = try await world.drp(
-                "migrate", "run", "acme", "--to", "south", "--identity", world.identity, "--confirm", "acme",
+                "runs", "resume", run, "--identity", world.identity,
                 environment: ["DRP_FAILPOINT": "run.step.switch.after-outcome"])
             #expect(killed.status == 137, "\(killed.stdout)\(killed.stderr)")
             try await Self.expectServed(world, by: addresses)
-            let rows = try await world.sqlite("SELECT id FROM runs ORDER BY started DESC, id DESC LIMIT 1")
             let back = try await world.drp(
-                "runs", "rollback", try #require(rows.first?.first), "--reason", "test", "--identity", world.identity,
+                "runs", "rollback", run, "--reason", "test", "--identity", world.identity,
                 "--confirm", "acme")
             #expect(back.status == 0, "\(back.stdout)\(back.stderr)")
             #expect(try await world.addresses(of: "acme") == [world.north])

@@ -82,10 +82,11 @@ package struct PowerDNSSwitch: TrafficSwitch {
     private static let rivals: Set<String> = ["CNAME", "ALIAS", "LUA", "AAAA"]
 
     private func look(_ names: MarkedName) async throws -> TrafficRecord {
-        let atDomain = try await sets(names.domain)
+        let zone = try await sets()
+        let atDomain = zone.filter { DNSName($0.name) == names.domain }
         for set in atDomain where Self.rivals.contains(set.type) { throw names.foreign(set.type) }
         let addresses = atDomain.first { $0.type == "A" }
-        let marks = try await sets(names.mark).first { $0.type == "TXT" }
+        let marks = zone.first { $0.type == "TXT" && DNSName($0.name) == names.mark }
         guard (addresses?.records ?? []).allSatisfy({ !$0.disabled }),
             marks?.records.contains(where: \.disabled) != true
         else {
@@ -107,13 +108,10 @@ package struct PowerDNSSwitch: TrafficSwitch {
         return TrafficRecord(addresses: values, ttlSeconds: values.isEmpty ? 0 : addresses?.ttl ?? 0, owner: owner)
     }
 
-    private func sets(_ name: DNSName) async throws -> [RecordSet] {
-        let answer = try await send(.get, query: "?rrset_name=\(name).")
-        do {
-            return try JSONDecoder().decode(Zone.self, from: Data(answer.body)).rrsets.filter {
-                DNSName($0.name) == name
-            }
-        } catch {
+    /// Of the whole zone: asked for one name alone (`rrset_name`), it leaves out what is disabled, which a REPLACE removes.
+    private func sets() async throws -> [RecordSet] {
+        let answer = try await send(.get)
+        do { return try JSONDecoder().decode(Zone.self, from: Data(answer.body)).rrsets } catch {
             throw TrafficError(.malformed, subject, "an answer that describes no zone")
         }
     }
@@ -135,15 +133,12 @@ package struct PowerDNSSwitch: TrafficSwitch {
     private var subject: String { "PowerDNS at \(settings.url)" }
 
     /// - Throws: `TrafficError`; `.unreachable` means for a PATCH that nobody knows whether it was carried out.
-    private func send(
-        _ method: HTTPRequest.Method, query: String = "", body: [UInt8] = []
-    ) async throws -> HTTPResponse {
-        var request = HTTPRequest(
-            url: "\(settings.url)/api/v1/servers/\(settings.server)/zones/\(settings.zone).\(query)")
+    private func send(_ method: HTTPRequest.Method, body: [UInt8] = []) async throws -> HTTPResponse {
+        var request = HTTPRequest(url: "\(settings.url)/api/v1/servers/\(settings.server)/zones/\(settings.zone).")
         request.method = method
         request.body = body
         request.caFile = settings.caFile
-        request.maximumBody = ByteCount(8 << 20)
+        request.maximumBody = ByteCount(64 << 20)
         request.headers = [
             .init(name: "X-API-Key", value: settings.key.withText { $0 }),
             .init(name: "Content-Type", value: "application/json"),
