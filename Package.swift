@@ -58,7 +58,8 @@ let package = Package(
             dependencies: ["Backup", "DRPKit", "Migrate", argumentParser, lifecycle, unixSignals, logging],
             swiftSettings: strict),
         .executableTarget(
-            name: "Benchmarks", dependencies: ["Backup", "DRPKit", "Migrate"], path: "Benchmarks", swiftSettings: strict),
+            name: "Benchmarks", dependencies: ["Backup", "DRPKit", "Migrate"], path: "Benchmarks", swiftSettings: strict
+        ),
         .target(
             name: "TestSupport",
             dependencies: ["Backup", "DRPKit", "Migrate"],

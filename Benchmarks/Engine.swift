@@ -13,7 +13,9 @@ enum Engine {
         static let rule = StepRule(deadline: .seconds(60), retries: 0)
 
         func plan(_ context: StepContext) async throws -> StepPlan { StepPlan(name: "", kind: "", lines: []) }
-        func observe(_ context: StepContext) async throws -> Observation { context.applied.map { .done($0) } ?? .notDone }
+        func observe(_ context: StepContext) async throws -> Observation {
+            context.applied.map { .done($0) } ?? .notDone
+        }
         func apply(_ context: StepContext) async throws -> StepOutcome { [:] }
         func undo(_ context: StepContext) async throws {}
     }

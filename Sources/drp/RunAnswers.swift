@@ -113,7 +113,8 @@ struct RunAnswer: Encodable {
         }
         if let downtime = evidence.downtime {
             rows.append([
-                "  down", "\(Text.seconds(downtime)), measured: from the last write at the old side to the first answer at the new",
+                "  down",
+                "\(Text.seconds(downtime)), measured: from the last write at the old side to the first answer at the new",
             ])
         }
         let times = steps.map { step in

@@ -28,7 +28,9 @@ struct ContainerTests {
         "twelve clients of a lost site, one of them broken, drp killed once: eleven serve with equal data, one is named",
         .enabled(if: DemoWorld.environment["DRP_CAMPAIGN"] != nil, "a campaign"))
     func twelve() async throws {
-        let clients = ["acme", "birch", "cedar", "dune", "elm", "fern", "gale", "hazel", "iris", "jade", "kelp", "lark"]
+        let clients = [
+            "acme", "birch", "cedar", "dune", "elm", "fern", "gale", "hazel", "iris", "jade", "kelp", "lark",
+        ]
         try await ContainerWorld.run(clients: clients) { world in
             try await Self.moveIn(world)
             try await Self.failOver(world, broken: "hazel", count: clients.count)
@@ -80,10 +82,13 @@ struct ContainerTests {
     }
 
     /// Containers, networks and volumes of a site.
-    private static func objects(_ world: ContainerWorld, at site: String, named prefix: String) async throws -> [String] {
+    private static func objects(_ world: ContainerWorld, at site: String, named prefix: String) async throws -> [String]
+    {
         let engine = try await world.variables("\(site)/docker")["DOCKER_SOCKET"] ?? ""
         var found: [String] = []
-        for kind in [["ps", "-a", "--format", "{{.Names}}"], ["network", "ls", "--format", "{{.Name}}"], ["volume", "ls", "-q"]] {
+        for kind in [
+            ["ps", "-a", "--format", "{{.Names}}"], ["network", "ls", "--format", "{{.Name}}"], ["volume", "ls", "-q"],
+        ] {
             let ended = try await world.shell(["/usr/bin/docker", "-H", "unix://\(engine)"] + kind)
             #expect(ended.status == 0, "\(ended.stderr)")
             found += ended.stdout.split(separator: "\n").map(String.init).filter { $0.hasPrefix(prefix) }
@@ -107,11 +112,13 @@ struct ContainerTests {
         // The old side is stopped, and keeps its data.
         let engine = try await world.variables("north/docker")["DOCKER_SOCKET"] ?? ""
         let running = try await world.shell([
-            "/usr/bin/docker", "-H", "unix://\(engine)", "ps", "--format", "{{.Names}}", "--filter", "name=drp_\(client)_",
+            "/usr/bin/docker", "-H", "unix://\(engine)", "ps", "--format", "{{.Names}}", "--filter",
+            "name=drp_\(client)_",
         ])
         #expect(running.status == 0 && running.stdout == "")
         let kept = try await world.shell([
-            "/usr/bin/docker", "-H", "unix://\(engine)", "volume", "ls", "-q", "--filter", "name=drp_\(client)_mongo-data",
+            "/usr/bin/docker", "-H", "unix://\(engine)", "volume", "ls", "-q", "--filter",
+            "name=drp_\(client)_mongo-data",
         ])
         #expect(kept.stdout == "drp_\(client)_mongo-data\n")
     }
@@ -181,7 +188,9 @@ struct ContainerTests {
         let dns = try #require(try await world.variables("bind")["DNS_ADDRESS"])
         let old = try #require(variables["DOCKER_ADDRESSES"]?.split(separator: " ").first)
         func running() async throws -> Set<String> {
-            Set(try await world.shell(engine + ["ps", "--format", "{{.Names}}"]).stdout.split(separator: "\n").map(String.init))
+            Set(
+                try await world.shell(engine + ["ps", "--format", "{{.Names}}"]).stdout.split(separator: "\n").map(
+                    String.init))
         }
         #expect(try await running().isEmpty, "containers start by themselves")
         let command = [
@@ -215,10 +224,13 @@ struct ContainerTests {
         let runs = try JSONDecoder().decode(Runs.self, from: Data(waiting.stdout.utf8))
         let id = try #require(runs.runs.first { $0.client == client && $0.state == "paused" }?.id)
         let back = try await world.drp([
-            "runs", "rollback", id, "--reason", "the old data were looked at", "--identity", world.identity, "--confirm", client,
+            "runs", "rollback", id, "--reason", "the old data were looked at", "--identity", world.identity,
+            "--confirm", client,
         ])
         #expect(back.status == 0, "\(back.stdout)\(back.stderr)")
-        #expect(try await objects(world, at: "north", named: "drp_\(client)_mongo-data").count == 1, "data of another run are gone")
+        #expect(
+            try await objects(world, at: "north", named: "drp_\(client)_mongo-data").count == 1,
+            "data of another run are gone")
         let ended = try await world.drp(run + ["--discard-old"])
         #expect(ended.status == 0, "\(ended.stdout)\(ended.stderr)")
         let after = try await world.manifest(of: client, at: "north")

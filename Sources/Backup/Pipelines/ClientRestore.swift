@@ -112,7 +112,8 @@ package struct ClientRestore: Sendable {
             let place = "\(collection.database).\(collection.storedName)"
             if collection.kind != .view {
                 // The digest does not tell an order.
-                guard let both = digests[place], both.count == 2, both[0].digest == both[1].digest, !both[0].isCapped else {
+                guard let both = digests[place], both.count == 2, both[0].digest == both[1].digest, !both[0].isCapped
+                else {
                     continue
                 }
             }

@@ -41,7 +41,9 @@ package struct BusinessHours: Sendable, Hashable, CustomStringConvertible {
 
     /// `Mon`, `Mon-Fri`, and over the end of the week `Sat-Mon`.
     private static func days(_ text: Substring) -> Set<Int>? {
-        let ends = text.split(separator: "-", omittingEmptySubsequences: false).map { names.firstIndex(of: $0.lowercased()) }
+        let ends = text.split(separator: "-", omittingEmptySubsequences: false).map {
+            names.firstIndex(of: $0.lowercased())
+        }
         guard (1...2).contains(ends.count), let first = ends[0], let last = ends[ends.count - 1] else { return nil }
         return Set((0...((last - first + 7) % 7)).map { (first + $0) % 7 })
     }

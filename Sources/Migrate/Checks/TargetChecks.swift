@@ -83,7 +83,8 @@ struct TargetChecks: Sendable {
         var request = HTTPRequest(url: "http://\(domain)/")
         request.route = .init(host: domain, port: 80, address: deployment.address)
         let answer = try await world.http.send(request)
-        guard [301, 308].contains(answer.status), answer.header("Location")?.hasPrefix("https://\(domain)/") == true else {
+        guard [301, 308].contains(answer.status), answer.header("Location")?.hasPrefix("https://\(domain)/") == true
+        else {
             throw TargetCheckError(
                 client.id, .redirect, "HTTP is answered with \(answer.status) instead of a redirect to HTTPS")
         }

@@ -276,8 +276,9 @@ package struct LocalProcessDeployer: Deployer {
         try await startDatabases(deployment, folder)
         let inMongo = try await administrator.mongoHoldsData(
             .init(uri: try secret(deployment.secretFiles.mongoForDRP)))
-        let inRedis = try await administrator.redisKeyCount(
-            .init(uri: try secret(deployment.secretFiles.redisForDRP))) ?? 0
+        let inRedis =
+            try await administrator.redisKeyCount(
+                .init(uri: try secret(deployment.secretFiles.redisForDRP))) ?? 0
         guard inMongo || inRedis > 0 else { return }
         if !wasRunning { try await stop(deployment.client) }
         throw DeployError(

@@ -146,7 +146,8 @@ package struct StepCatalog: Sendable {
     package mutating func add<Kind: Step>(_ make: @escaping @Sendable () -> Kind) {
         precondition(entries[Kind.kind] == nil, "two steps of kind \(Kind.kind)")
         entries[Kind.kind] = Entry(
-            kind: Kind.kind, schema: Kind.schema, rule: Kind.rule, changesProduction: Kind.changesProduction, make: make)
+            kind: Kind.kind, schema: Kind.schema, rule: Kind.rule, changesProduction: Kind.changesProduction, make: make
+        )
     }
 
     package var kinds: [String] { entries.keys.sorted() }

@@ -191,7 +191,8 @@ package struct FailoverPlanner: Sendable {
             }
             let names = sites.map(\.name.text).joined(separator: ", ")
             return .failure(
-                NoRoom(text: "needs \(ByteCount(need)) of memory and a frontend's address, which \(names) has not left"))
+                NoRoom(text: "needs \(ByteCount(need)) of memory and a frontend's address, which \(names) has not left")
+            )
         }
     }
 }

@@ -39,7 +39,8 @@ package struct Fence: Sendable {
                 let services = place.site == site.name ? place.services : client.services
                 let host = place.site == site.name ? place.host : client.host
                 return try await ClientDatabases(
-                    services, side: .source, resolver: world.resolver, way: world.reach.way(into: site.name, host: host))
+                    services, side: .source, resolver: world.resolver, way: world.reach.way(into: site.name, host: host)
+                )
             }
             // A site that drp does not deploy to has nothing of it.
             guard let left = try await world.deployer(site, .real).observe(client.id).deployment else {
@@ -58,7 +59,8 @@ package struct Fence: Sendable {
             outcome.open.append("databases: \(Fault(error).text)")
         }
         Failpoint.hit("fence.blocked")
-        guard let deployer = try? world.deployer(site, .real) else { return outcome }  // A site that drp does not deploy to.
+        // A site that drp does not deploy to has no stack of ours.
+        guard let deployer = try? world.deployer(site, .real) else { return outcome }
         do {
             if try await deployer.observe(client).deployment != nil {
                 try await deployer.stop(client)

@@ -140,7 +140,8 @@ package struct HostGuard: Sendable {
         let records = answers.compactMap { try? $0.get() }
         guard records.count * 2 > authorities.count else {
             let failed = answers.compactMap { if case .failure(let error) = $0 { Fault(error).text } else { nil } }
-            throw Unclear("\(records.count) of \(authorities.count) authorities answer: \(failed.joined(separator: "; "))")
+            throw Unclear(
+                "\(records.count) of \(authorities.count) authorities answer: \(failed.joined(separator: "; "))")
         }
         return records
     }

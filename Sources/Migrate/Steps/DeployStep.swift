@@ -9,7 +9,9 @@ package struct DeployStep: Step {
         SettingSpec("to", .text, .required, about: "The site; `${target}` is what the command was given."),
         SettingSpec(
             "old", .choice(["keep", "discard"]), .optional,
-            about: "What becomes of data that an earlier run left at the site: `discard`, or `keep`, which ends the run; so without it."),
+            about:
+                "What becomes of data that an earlier run left at the site: `discard`, or `keep`, which ends the run; so without it."
+        ),
     ]
     package static let rule = StepRule(deadline: .seconds(600), retries: 2)
 
@@ -44,7 +46,9 @@ package struct DeployStep: Step {
     package func undo(_ context: StepContext) async throws {
         let deployer = try deployer(context)
         // What another run left there is not this one's to take back.
-        guard let left = try await deployer.observe(context.client).deployment, left.run == context.run.text else { return }
+        guard let left = try await deployer.observe(context.client).deployment, left.run == context.run.text else {
+            return
+        }
         let owner = try world.writerKeys(try world.client(context)).client
         try await deployer.remove(context.client, owner: owner)
     }

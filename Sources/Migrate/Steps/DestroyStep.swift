@@ -43,7 +43,8 @@ package struct DestroyStep: Step {
 
     private static func leak(_ packets: PacketCount?) -> String? {
         guard let packets, packets.left + packets.toHost > 0 else { return nil }
-        return "\(packets.left) packets left the drill's networks, and \(packets.toHost) went to the host: they must be cut off from everything"
+        return
+            "\(packets.left) packets left the drill's networks, and \(packets.toHost) went to the host: they must be cut off from everything"
     }
 
     private static func outcome(_ packets: PacketCount?) throws -> StepOutcome {

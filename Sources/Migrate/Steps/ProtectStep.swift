@@ -8,7 +8,8 @@ package struct ProtectStep: Step {
     package static let schema = [
         SettingSpec(
             "if-fails", .choice(["record", "fail"]), .optional,
-            about: "What a backup that fails means: `record` (the run goes on, an event says so) or `fail`, the default.")
+            about:
+                "What a backup that fails means: `record` (the run goes on, an event says so) or `fail`, the default.")
     ]
     package static let rule = StepRule(deadline: .seconds(2 * 3600), retries: 2)
     package static let changesProduction = true

@@ -32,6 +32,7 @@ extension ServerAdministrator: RemoteDatabaseAdministrator {
 
     private static func settings(_ endpoint: DatabaseEndpoint) -> MongoSettings {
         MongoSettings(
-            uri: endpoint.uri, socket: endpoint.socket, connectTimeout: .seconds(10), selectionTimeout: .seconds(10), commandTimeout: .seconds(30))
+            uri: endpoint.uri, socket: endpoint.socket, connectTimeout: .seconds(10), selectionTimeout: .seconds(10),
+            commandTimeout: .seconds(30))
     }
 }

@@ -61,7 +61,8 @@ package struct VerifyStep: Step {
     private func checks(_ context: StepContext, _ client: Client) async throws -> [String] {
         let kinds = (context.settings.list("checks") ?? []).compactMap(TargetChecks.Kind.init)
         return try await TargetChecks(
-            world: world, client: client, site: try world.targetSite(context), deployment: try world.deployment(context),
+            world: world, client: client, site: try world.targetSite(context),
+            deployment: try world.deployment(context),
             isDrill: context.mode == .drill
         ).run(kinds)
     }

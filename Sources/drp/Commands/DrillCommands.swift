@@ -177,7 +177,8 @@ struct DrillAnswer: Answer {
                 let evidence = MoveEvidence(report, objectives: composition.objectives(of: outcome.client))
                 return Row(
                     client: outcome.client, state: report.run.state == .done ? "proven" : report.run.state.rawValue,
-                    run: report.run.id, data: evidence.data, packets: evidence.packets, rpo: evidence.rpo, rto: evidence.rto,
+                    run: report.run.id, data: evidence.data, packets: evidence.packets, rpo: evidence.rpo,
+                    rto: evidence.rto,
                     error: report.error?.message, code: report.error?.code)
             case .failure(let error):
                 let fault = Fault(error)

@@ -32,7 +32,8 @@ struct FailbackCommands: AsyncParsableCommand {
             guard composition.fleet.site(site) != nil else { throw FailoverCommands.Lost.unknown(site, composition) }
             if try await composition.journal.declaration(of: site) != nil {
                 throw UsageError(
-                    "\(site) is declared lost", advice: "If it is there again: drp failover withdraw \(site) --reason TEXT.")
+                    "\(site) is declared lost",
+                    advice: "If it is there again: drp failover withdraw \(site) --reason TEXT.")
             }
             _ = try composition.clients(only)
             let places = Dictionary(
@@ -41,16 +42,19 @@ struct FailbackCommands: AsyncParsableCommand {
                 $0.kind == "failover" && $0.state == .done && $0.inputs["source"] == site.text
             }.map(\.client)
             let away = composition.fleet.clientsByPriority.filter { client in
-                let isWanted = only.isEmpty ? client.site == site || taken.contains(client.id) : only.contains(client.id)
+                let isWanted =
+                    only.isEmpty ? client.site == site || taken.contains(client.id) : only.contains(client.id)
                 return isWanted && places[client.id] ?? client.site != site
             }
             guard !away.isEmpty else {
                 throw UsageError(
-                    "no client of \(site) lives elsewhere", advice: "To move a client there: drp migrate run CLIENT --to \(site).")
+                    "no client of \(site) lives elsewhere",
+                    advice: "To move a client there: drp migrate run CLIENT --to \(site).")
             }
             return Move(
                 clients: away.map(\.id), to: site, runbook: "failback",
-                more: ["at": "latest", "old": discards ? "discard" : "keep"], reason: reason, common: common, identity: identity.identity)
+                more: ["at": "latest", "old": discards ? "discard" : "keep"], reason: reason, common: common,
+                identity: identity.identity)
         }
     }
 

@@ -21,7 +21,8 @@ struct SideOptions: ParsableArguments {
 
     /// The client's side, under the client's lease, so that no run works on it at the same time.
     func withSide<Result: Sendable>(
-        _ act: String, _ body: @escaping @Sendable (Composition, Client, Site, _ livesThere: Bool, Fence) async throws -> Result
+        _ act: String,
+        _ body: @escaping @Sendable (Composition, Client, Site, _ livesThere: Bool, Fence) async throws -> Result
     ) async throws -> Result {
         let composition = try await common.composition()
         let client = try composition.client(client)
@@ -60,7 +61,8 @@ struct FenceCommand: AsyncParsableCommand {
         let answer = try await side.withSide("fencing") { composition, client, site, _, fence in
             let outcome = await fence.close()
             let answer = FenceAnswer(
-                client: client.id, site: site.name, done: outcome.fenced, open: outcome.open, isClosed: outcome.isClosed)
+                client: client.id, site: site.name, done: outcome.fenced, open: outcome.open, isClosed: outcome.isClosed
+            )
             try await composition.journal.append(
                 event: "client.fenced", client: client.id,
                 payload: [
@@ -101,7 +103,8 @@ struct UnfenceCommand: AsyncParsableCommand {
                 event: "client.unfenced", client: client.id,
                 payload: ["site": .text(site.name.text), "by": .text(RunWork.person), "reason": .text(reason)])
             return FenceAnswer(
-                client: client.id, site: site.name, done: ["databases take applications again"], open: [], isClosed: false)
+                client: client.id, site: site.name, done: ["databases take applications again"], open: [],
+                isClosed: false)
         }
         try Output.answer(answer, json: side.common.json)
     }

@@ -20,7 +20,8 @@ struct GuardCommand: AsyncParsableCommand {
     @Option(name: .long, help: ArgumentHelp("The site that this host is of.", valueName: "site"))
     var site: SiteName
 
-    @Option(name: .long, help: ArgumentHelp("An authority of the clients' zone; once for each.", valueName: "host:port"))
+    @Option(
+        name: .long, help: ArgumentHelp("An authority of the clients' zone; once for each.", valueName: "host:port"))
     var dns: [String]
 
     @Option(name: .long, help: ArgumentHelp("The Docker engine's socket.", valueName: "path"))

@@ -35,7 +35,8 @@ struct MigrateCommands: AsyncParsableCommand {
         /// Of the promise that a failover is just a migration, the part that differs.
         var move: Move {
             Move(
-                clients: clients, to: to, runbook: sourceLost ? "failover" : "migrate", more: ["at": at], reason: reason,
+                clients: clients, to: to, runbook: sourceLost ? "failover" : "migrate", more: ["at": at],
+                reason: reason,
                 isPlanned: !sourceLost, common: common, identity: identity.identity)
         }
     }

@@ -69,7 +69,8 @@ struct MonthAnswer: Answer {
         [
             Text.shortTime(row.declared), row.client.text, "\(row.kind) (\(row.mode.rawValue))", row.target ?? "-",
             row.state.rawValue, Self.measured(row.rpo), Self.measured(row.rto),
-            row.data.map { $0 + (row.packets.map { "; packets out: \($0.left + $0.toHost)" } ?? "") } ?? row.error ?? "-",
+            row.data.map { $0 + (row.packets.map { "; packets out: \($0.left + $0.toHost)" } ?? "") } ?? row.error
+                ?? "-",
         ]
     }
 

@@ -37,7 +37,8 @@ struct RunbookTests {
     static let head = "runbook: migrate\nabout: Move\nfor: client\nsteps:\n"
 
     private static let kinds: [any Migrate.Step.Type] = [
-        AnsibleStep.self, ApproveStep.self, CatchUpStep.self, CommandStep.self, DeployStep.self, DestroyStep.self, FenceStep.self,
+        AnsibleStep.self, ApproveStep.self, CatchUpStep.self, CommandStep.self, DeployStep.self, DestroyStep.self,
+        FenceStep.self,
         FreezeStep.self, NotifyStep.self, PreflightStep.self, ProbeStep.self, ProtectStep.self, RestoreStep.self,
         SwitchStep.self, VerifyStep.self, WaitStep.self,
     ]
@@ -161,9 +162,10 @@ struct RunbookTests {
         let careful = try Self.read(Self.head + "  - preflight:\n  - switch: {modes: [real]}\n")
         #expect(try careful.resolved(with: [:], mode: .drill).steps.map(\.name) == ["preflight"])
         let inDrills = Self.kinds.filter { !$0.changesProduction }.map { $0.kind }
-        #expect(Set(Self.kinds.map { $0.kind }).subtracting(inDrills) == [
-            "freeze", "catch-up", "fence", "switch", "protect", "ansible",
-        ])
+        #expect(
+            Set(Self.kinds.map { $0.kind }).subtracting(inDrills) == [
+                "freeze", "catch-up", "fence", "switch", "protect", "ansible",
+            ])
     }
 
     @Test("an input that looks like another input is not filled in again")

@@ -121,7 +121,8 @@ final class ContainerWorld: Sendable {
         for (kind, file) in [("mongo", made.mongo), ("redis", made.redis)] {
             let uri =
                 site == "old"
-                ? "\(folder)/old-\(client)-\(kind)/uri.admin" : "\(state)/sites/\(site)/\(client)/secrets/\(kind)-drp.uri"
+                ? "\(folder)/old-\(client)-\(kind)/uri.admin"
+                : "\(state)/sites/\(site)/\(client)/secrets/\(kind)-drp.uri"
             let script = "exec ${2:+nsenter --net=\"$2\"} \"$3\" \"$0\" --uri-file \"$1\" >\"$4\""
             let ended = try await shell([
                 "/bin/bash", "-c", script, "\(DemoWorld.root)/script/data/\(kind)_manifest.py", uri, inside,

@@ -69,7 +69,9 @@ extension DemoWorld {
         let parts = dnsServer.split(separator: ":")
         let ended = try await shell(
             ["/usr/bin/nsupdate", "-k", dns.withLock { $0["DNS_TSIG_FILE"] ?? "" }],
-            input: "server \(parts[0]) \(parts[1])\nzone \(dns.withLock { $0["DNS_ZONE"] ?? "" })\n\(lines.joined(separator: "\n"))\nsend\n")
+            input:
+                "server \(parts[0]) \(parts[1])\nzone \(dns.withLock { $0["DNS_ZONE"] ?? "" })\n\(lines.joined(separator: "\n"))\nsend\n"
+        )
         guard ended.status == 0 else { throw WorldError("nsupdate: \(ended.stderr)") }
     }
 

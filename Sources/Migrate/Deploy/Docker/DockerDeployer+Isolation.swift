@@ -27,7 +27,8 @@ extension DockerDeployer {
         }
         for place in [inside.mongo, inside.redis] where try await !connects(pids[.api], to: place) {
             throw DeployError(
-                .notStarted, "api of \(client)", "it does not reach \(place) of its own, or the trial does not work at the host")
+                .notStarted, "api of \(client)",
+                "it does not reach \(place) of its own, or the trial does not work at the host")
         }
         var trials: [(DockerRole, HostPort, String)] = [
             (.redis, inside.mongo, "its own MongoDB"), (.mongo, inside.redis, "its own Redis"),
@@ -40,7 +41,8 @@ extension DockerDeployer {
         let breaches = try await withThrowingTaskGroup(of: String?.self) { group in
             for (role, place, name) in trials {
                 group.addTask {
-                    try await connects(sides[role], to: place) ? "its \(role.rawValue) reaches \(name) at \(place)" : nil
+                    try await connects(sides[role], to: place)
+                        ? "its \(role.rawValue) reaches \(name) at \(place)" : nil
                 }
             }
             return try await group.reduce(into: [String]()) { found, breach in if let breach { found.append(breach) } }
@@ -79,7 +81,8 @@ extension DockerDeployer {
         default:
             throw DeployError(
                 .unusable, Self.nsenter,
-                "it failed at the host (\(DockerEngine.printable(result.errorText))): drp must be allowed to run it there")
+                "it failed at the host (\(DockerEngine.printable(result.errorText))): drp must be allowed to run it there"
+            )
         }
     }
 }

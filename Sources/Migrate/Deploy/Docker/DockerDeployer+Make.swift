@@ -214,7 +214,9 @@ extension DockerDeployer {
         guard let domain = deployment.domains?.first else { return nil }
         let edge = inside.edge
         var request = HTTPRequest(url: "https://\(domain):\(edge.port)/")
-        if let way { request.unixSocket = try await way(edge) } else {
+        if let way {
+            request.unixSocket = try await way(edge)
+        } else {
             request.route = HTTPRequest.Route(host: domain, port: edge.port, address: edge.host)
         }
         // Nothing but this certificate, or one that it leads to, will do.

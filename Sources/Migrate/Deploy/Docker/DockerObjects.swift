@@ -18,7 +18,9 @@ enum DockerObject {
         /// Names of the networks that it is a member of.
         var networks: Set<String> { Set(settings?.networks?.keys.map { $0 } ?? []) }
         /// In its networks, of those that have one now.
-        var addresses: [String] { settings?.networks?.values.compactMap(\.address).filter { !$0.isEmpty }.sorted() ?? [] }
+        var addresses: [String] {
+            settings?.networks?.values.compactMap(\.address).filter { !$0.isEmpty }.sorted() ?? []
+        }
 
         private struct Settings: Decodable {
             struct Endpoint: Decodable {

@@ -37,7 +37,9 @@ struct PacketCounter: Sendable {
         let there = try await rules()
         for kind in Kind.allCases {
             let spec = spec(kind, bridge, subnet)
-            guard !there.contains(where: { $0.spec.contains(comment(kind)) && $0.spec.contains(bridge) }) else { continue }
+            guard !there.contains(where: { $0.spec.contains(comment(kind)) && $0.spec.contains(bridge) }) else {
+                continue
+            }
             _ = try await checked([Self.iptables, "-w", "10", "-t", "mangle", "-A"] + spec)
         }
     }
@@ -49,7 +51,8 @@ struct PacketCounter: Sendable {
             let packets = rules.filter { $0.spec.contains(comment(kind)) }.map(\.packets)
             guard !packets.isEmpty else {
                 throw DeployError(
-                    .unusable, "packets of \(mark)", "the rules that count them are gone from the host: nothing is proven")
+                    .unusable, "packets of \(mark)",
+                    "the rules that count them are gone from the host: nothing is proven")
             }
             return packets.reduce(0, +)
         }
@@ -108,7 +111,8 @@ struct PacketCounter: Sendable {
         guard result.status == .exited(0) else {
             throw DeployError(
                 .unusable, "packet filter",
-                "\(command[0]) failed at the host (\(DockerEngine.printable(result.errorText))): drp must be allowed to run it there")
+                "\(command[0]) failed at the host (\(DockerEngine.printable(result.errorText))): drp must be allowed to run it there"
+            )
         }
         return result
     }

@@ -68,7 +68,8 @@ struct DockerPartsTests {
     func refusals() async throws {
         let fake = FakeEngine(version: "{\"ApiVersion\":\"1.41\"}", status: 409, body: "{\"message\":\"in\\nuse\"}")
         let error = await #expect(throws: DockerError.self) {
-            try await DockerEngine(http: fake, socket: { "/nowhere" }).send("remove x", .delete, ["networks", "a/../b"])
+            try await DockerEngine(http: fake, socket: { "/nowhere" }).send(
+                "remove x", .delete, ["networks", "a/../b"])
         }
         #expect(error?.reason == .conflict && error?.message == "Docker, remove x: in use")
         #expect(fake.lastURL() == "http://docker/v1.41/networks/a%2F..%2Fb")
