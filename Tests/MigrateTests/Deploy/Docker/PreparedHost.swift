@@ -138,15 +138,16 @@ struct PreparedHost: Sendable {
         // Connections that stay open would let in who can no longer come in. The path of a socket has to be short.
         let sockets = "/dev/shm/a\(UUID().uuidString.prefix(8))"
         let script = """
-            cd "$1/ops/ansible" && shift && export PATH="$1:$PATH" && shift && exec "$@" 2>&1
+            trap 'rm -rf "$ANSIBLE_SSH_CONTROL_PATH_DIR"' EXIT
+            cd "$1/ops/ansible" && export PATH="$2:$PATH" ANSIBLE_SSH_CONTROL_PATH_DIR="$3" && shift 3 && "$@" 2>&1
             """
         let command = [
-            "env", "DRP=\(binary)", "DRP_FLEET=\(fleetFile)", "ANSIBLE_SSH_CONTROL_PATH_DIR=\(sockets)",
-            "ANSIBLE_NOCOLOR=1",
-            "LC_ALL=C.UTF-8", "ansible-playbook", "site.yml", "--private-key", identity, "--extra-vars",
+            "env", "DRP=\(binary)", "DRP_FLEET=\(fleetFile)", "ANSIBLE_NOCOLOR=1", "LC_ALL=C.UTF-8", "ansible-playbook",
+            "site.yml", "--private-key", identity, "--extra-vars",
             "@\(folder)/variables.json", "--extra-vars", "{\"ansible_ssh_common_args\": \"\(trust)\"}",
         ]
-        let result = try await DockerWorld.run("bash", ["-c", script, "bash", Self.root, programs] + command + options)
+        let result = try await DockerWorld.run(
+            "bash", ["-c", script, "bash", Self.root, programs, sockets] + command + options)
         let recap = result.output.split(separator: "\n").last { $0.hasPrefix("h1.north ") }
         let changed = recap.flatMap { $0.firstMatch(of: /changed=(\d+) +unreachable=0 +failed=0/) }.flatMap {
             Int($0.1)
