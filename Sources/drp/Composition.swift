@@ -175,7 +175,7 @@ struct Composition: Sendable {
             return PowerDNSSwitch(
                 try PowerDNSSwitch.Settings(
                     url: settings.url, server: settings.server, zone: settings.zone, key: key, caFile: settings.ca),
-                http: CurlClient())
+                http: CurlClient(), clock: clock)
         case .route53(let settings):
             let names = try Route53Switch.Settings(
                 endpoint: settings.endpoint, hostedZone: settings.hostedZone, zone: settings.zone, caFile: settings.ca)

@@ -180,9 +180,9 @@ package struct Manual: Sendable {
             return ["The fleet file has no `traffic`: tell whoever keeps the zone."]
         }
         let domain = client.domains.first ?? "DOMAIN"
-        return change(traffic) + [
-            "", "N is one more than the mark there says: `dig TXT _drp.\(domain)`. Then ask each of:", "",
-        ] + traffic.dns.authorities.map { "    dig @\($0.host) -p \($0.port) \(domain) A" }
+        let asked = traffic.dns.authorities.map { "    dig @\($0.host) -p \($0.port) \(domain) A" }
+        let mark = "N is one more than the mark there says: `dig TXT _drp.\(domain)`."
+        return change(traffic) + ["", asked.isEmpty ? mark : "\(mark) Then ask each of:", ""] + asked
     }
 
     /// How the zone's records are changed by hand.

@@ -31,10 +31,12 @@ package struct PowerDNSSwitch: TrafficSwitch {
 
     private let settings: Settings
     private let http: any HTTPClient
+    private let clock: any WallClock
 
-    package init(_ settings: Settings, http: any HTTPClient) {
+    package init(_ settings: Settings, http: any HTTPClient, clock: any WallClock) {
         self.settings = settings
         self.http = http
+        self.clock = clock
     }
 
     package var comparesAndSets: Bool { false }
@@ -48,12 +50,37 @@ package struct PowerDNSSwitch: TrafficSwitch {
     ) async throws -> SwitchOutcome {
         let names = try MarkedName(domain, in: settings.zone)
         let course = try SwitchCourse(domain, from: expected, to: addresses, owner: owner, ttlSeconds: ttlSeconds)
-        return try await course.run(look: { try await look(names) }, record: \.self) { _ in
-            try await write(course.wanted, names, owner)
+        return try await course.run(look: { try await look(names) }, record: \.self) { found in
+            // Its database may be busy: then it answers 500, and has done nothing or all of it. Reading again tells.
+            var busy = Busy(subject: subject, clock: clock)
+            while try await !write(course.wanted, names, owner) {
+                try await busy.wait()
+                let now = try await look(names)
+                if now == course.wanted { break }
+                guard now == found else { throw TrafficError(.changed, domain, "somebody was faster") }
+            }
             let now = try await look(names)
             guard now.owner == owner, now.addresses == course.wanted.addresses else {
                 throw TrafficError(.changed, domain, "somebody wrote other records after us")
             }
+        }
+    }
+
+    /// Waits 50 ms, 100 ms … 1.6 s, and no more.
+    private struct Busy {
+        var subject: String
+        var clock: any WallClock
+        private var pause = Duration.milliseconds(50)
+
+        init(subject: String, clock: any WallClock) {
+            self.subject = subject
+            self.clock = clock
+        }
+
+        mutating func wait() async throws {
+            guard pause < .seconds(2) else { throw TrafficError(.unreachable, subject, "status 500, time and again") }
+            try await clock.sleep(for: pause)
+            pause *= 2
         }
     }
 
@@ -110,7 +137,12 @@ package struct PowerDNSSwitch: TrafficSwitch {
 
     /// Of the whole zone: asked for one name alone (`rrset_name`), it leaves out what is disabled, which a REPLACE removes.
     private func sets() async throws -> [RecordSet] {
-        let answer = try await send(.get)
+        var busy = Busy(subject: subject, clock: clock)
+        var answer = try await send(.get)
+        while answer.status == 500 {
+            try await busy.wait()
+            answer = try await send(.get)
+        }
         do { return try JSONDecoder().decode(Zone.self, from: Data(answer.body)).rrsets } catch {
             throw TrafficError(.malformed, subject, "an answer that describes no zone")
         }
@@ -118,20 +150,22 @@ package struct PowerDNSSwitch: TrafficSwitch {
 
     // MARK: Writing
 
-    private func write(_ wanted: TrafficRecord, _ names: MarkedName, _ owner: OwnerRecord) async throws {
+    /// - Returns: false if it answers 500.
+    private func write(_ wanted: TrafficRecord, _ names: MarkedName, _ owner: OwnerRecord) async throws -> Bool {
         func set(_ name: DNSName, _ type: String, _ contents: [String]) -> RecordSet {
             RecordSet(
                 name: "\(name).", type: type, ttl: wanted.ttlSeconds, changetype: "REPLACE",
                 records: contents.map { Record(content: $0, disabled: false) })
         }
         let sets = [set(names.domain, "A", wanted.addresses), set(names.mark, "TXT", ["\"\(owner)\""])]
-        _ = try await send(.patch, body: Array(try JSONEncoder().encode(["rrsets": sets])))
+        return try await send(.patch, body: Array(try JSONEncoder().encode(["rrsets": sets]))).status != 500
     }
 
     // MARK: Asking
 
     private var subject: String { "PowerDNS at \(settings.url)" }
 
+    /// - Returns: An answer of success, or of 500.
     /// - Throws: `TrafficError`; `.unreachable` means for a PATCH that nobody knows whether it was carried out.
     private func send(_ method: HTTPRequest.Method, body: [UInt8] = []) async throws -> HTTPResponse {
         var request = HTTPRequest(url: "\(settings.url)/api/v1/servers/\(settings.server)/zones/\(settings.zone).")
@@ -148,11 +182,11 @@ package struct PowerDNSSwitch: TrafficSwitch {
             throw TrafficError(error, subject)
         }
         switch answer.status {
-        case 200..<300: return answer
+        case 200..<300, 500: return answer
         case 401, 403: throw TrafficError(.denied, subject, "it refused the API key (status \(answer.status))")
         case 404:
             throw TrafficError(.settings, subject, "it has no zone \(settings.zone) at a server '\(settings.server)'")
-        case 500...:
+        case 501...:
             throw TrafficError(.unreachable, subject, "status \(answer.status)")
         default:
             let said = String(decoding: answer.body, as: UTF8.self)

@@ -25,7 +25,8 @@ struct PowerDNSServiceTests {
     private func expect(_ code: ErrorCode, _ url: String, _ server: String, _ zone: String, _ key: String) async {
         do {
             let settings = try PowerDNSSwitch.Settings(url: url, server: server, zone: zone, key: Secret(key))
-            let found = try await PowerDNSSwitch(settings, http: CurlClient()).read("acme.\(zone)")
+            let found = try await PowerDNSSwitch(settings, http: CurlClient(), clock: SystemClock()).read(
+                "acme.\(zone)")
             Issue.record("it was read: \(found)")
         } catch {
             let error = error as? TrafficError
