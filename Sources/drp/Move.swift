@@ -43,6 +43,8 @@ struct Move {
             var answer = RunsAnswer()
             for client in wanted {
                 do {
+                    // Again: the day goes on while others are moved.
+                    try await checkHours([client], composition)
                     let report = try await engine.start(
                         runbook, client: client.id, inputs: try await inputs(composition, client), declared: declared)
                     answer.runs.append(RunAnswer(report, objectives: composition.fleet.objectives(of: client)))

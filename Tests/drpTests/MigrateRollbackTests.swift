@@ -80,6 +80,38 @@ struct MigrateRollbackTests {
         }
     }
 
+    @Test("a source that was opened by hand meanwhile stops the switch, and drp opens none while a run waits")
+    func opened() async throws {
+        try await DemoWorld.run { world in
+            try await world.backUp()
+            let run = try await Self.killed(world, behind: "verify")
+            let refused = try await world.drp("unfence", "acme", "--reason", "test", "--confirm", "acme")
+            #expect(refused.status != 0 && refused.stderr.contains(run), "\(refused.stdout)\(refused.stderr)")
+            #expect(try await Self.writes(world) == "refused refused")
+            _ = try await world.python(
+                "mongo('north-acme-mongo').admin.command('setUserWriteBlockMode', 1, **{'global': False})")
+            let resumed = try await world.drp("runs", "resume", run, "--identity", world.identity)
+            #expect(resumed.status == 40 && resumed.stdout.contains("takes writes again"), "\(resumed.stdout)")
+            #expect(try await world.addresses(of: "acme") == [world.north])
+            let back = try await Self.rollBack(world, run)
+            #expect(back.status == 0, "\(back.stdout)\(back.stderr)")
+            try await Self.expectAtHome(world, "verify")
+            // By hand, and on record.
+            let fenced = try await world.drp("fence", "acme", "--reason", "test", "--confirm", "acme")
+            #expect(
+                fenced.status == 0 && fenced.stdout.contains("databases refuse"), "\(fenced.stdout)\(fenced.stderr)")
+            #expect(try await Self.writes(world) == "refused refused")
+            let elsewhere = try await world.drp(
+                "unfence", "acme", "--site", "south", "--reason", "test", "--confirm", "acme")
+            expectError(elsewhere, status: 2, code: .usage, naming: ["does not live at south"])
+            let open = try await world.drp("unfence", "acme", "--reason", "test", "--confirm", "acme")
+            #expect(open.status == 0, "\(open.stdout)\(open.stderr)")
+            #expect(try await Self.writes(world) == "taken taken")
+            let events = try await world.sqlite("SELECT kind FROM events WHERE kind LIKE 'client.%fenced' ORDER BY id")
+            #expect(events == [["client.fenced"], ["client.unfenced"]])
+        }
+    }
+
     // MARK: -
 
     /// - Returns: the run, which was killed behind the outcome of a step.

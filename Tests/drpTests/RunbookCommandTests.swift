@@ -28,7 +28,7 @@ struct RunbookCommandTests {
         let wanted = [
             "# failover: acme", "update add \(world.domain("acme")) 5 A \(world.south)", "client=", repository,
             "\(world.store)", "read-repository.py", "setUserWriteBlockMode", "min-replicas-to-write",
-            world.uriFile("acme", "mongo"), "## 1. preflight", "## 8. protect", "## 9. notify", "ops@acme.example",
+            world.uriFile("acme", "mongo"), "## 1. preflight", "## 8. notify", "ops@acme.example",
         ]
         for text in wanted { #expect(shown.stdout.contains(text), "\(text): \(shown.stdout)") }
         for service in ["mongo", "redis"] {

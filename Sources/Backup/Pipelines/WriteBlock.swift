@@ -105,7 +105,8 @@ package struct WriteCount: Sendable, Codable, Hashable {
         }
         let redis = try await databases.redis.asyncMap { settings in
             let (changes, saved) = try await RedisServer.changes(settings)
-            return saved == self.saved ? changes - self.changes : changes
+            // Since a save, those before it are counted no more.
+            return saved == self.saved ? changes - self.changes : max(1, changes)
         }
         return (mongo ?? 0, redis ?? 0)
     }

@@ -86,7 +86,7 @@ package enum RedisServer {
             if isOn { try connection.command("CONFIG", "SET", "min-replicas-max-lag", "10") }
             try connection.command("CONFIG", "SET", "min-replicas-to-write", isOn ? impossibleReplicas : "0")
             do { try connection.command("CONFIG", "REWRITE") } catch let error as RedisError
-                where error.reason == .refused && error.detail.contains("config file")
+                where error.reason == .refused && error.detail.contains("running without a config file")
             {
                 // Started without a configuration file: there is nothing that a restart could read.
             }

@@ -143,6 +143,10 @@ package protocol Deployer: Sendable {
     /// Ends the stack's processes, only those that it started itself, and keeps the data. Twice is once.
     func stop(_ client: ClientID) async throws
 
+    /// As `stop`, and whoever else starts stacks at the site, as its host's guard, leaves this one stopped until `start` or
+    /// `deploy`. Twice is once.
+    func fence(_ client: ClientID) async throws
+
     /// Stops and deletes the stack with its data, if it belongs to `owner`. Twice is once.
     func remove(_ client: ClientID, owner: UUID) async throws
 
@@ -154,6 +158,7 @@ package protocol Deployer: Sendable {
 }
 
 extension Deployer {
+    package func fence(_ client: ClientID) async throws { try await stop(client) }
     package func packets(of client: ClientID) async throws -> PacketCount? { nil }
     package func isolation(of client: ClientID) async throws -> IsolationReport? { nil }
 }

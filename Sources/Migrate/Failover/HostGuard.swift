@@ -10,6 +10,8 @@ package struct HostGuard: Sendable {
         case starts
         /// It has moved: what runs is stopped.
         case stays = "stays-stopped"
+        /// It was fenced here: what runs is stopped, whatever the records say.
+        case fenced
         /// A move here is on its way: left as it is.
         case prepared
         /// The records cannot be asked, or do not say one thing: left as it is.
@@ -51,7 +53,7 @@ package struct HostGuard: Sendable {
             do {
                 switch decision.verdict {
                 case .starts: decision.changed = try await start(stack)
-                case .stays: decision.changed = try await stop(stack)
+                case .stays, .fenced: decision.changed = try await stop(stack)
                 case .prepared, .unknown: break
                 }
             } catch let error as DockerError {
@@ -69,6 +71,7 @@ package struct HostGuard: Sendable {
         var owner: UUID
         var epoch: Int
         var domains: [String]
+        var isFenced = false
         var containers: [DockerRole: DockerObject.Container] = [:]
     }
 
@@ -88,12 +91,22 @@ package struct HostGuard: Sendable {
             stack.containers[role] = container
             stacks[client] = stack
         }
+        for volume in try await engine.volumes(namePrefix: "drp_") {
+            for client in stacks.keys where volume.name == DockerNames(client: client).fence {
+                stacks[client]?.isFenced = true
+            }
+        }
         return stacks.values.sorted { $0.client < $1.client }
     }
 
     // MARK: Deciding
 
     private func decide(_ stack: Stack) async -> Decision {
+        if stack.isFenced {
+            return Decision(
+                client: stack.client.text, verdict: .fenced,
+                because: "it was fenced here; `drp unfence` or a move opens it")
+        }
         var records: [OwnerRecord?] = []
         do {
             guard !stack.domains.isEmpty else { throw Unclear("it has no domains, so no record says where it lives") }

@@ -57,6 +57,15 @@ package struct SwitchStep: Step {
         guard context.outcomes["verify"]?.text("summary") != nil else {
             throw StepError(context, .refused, "the target was not compared: traffic is never sent to such a one")
         }
+        // Whoever opened the source meanwhile has made it differ from what was compared.
+        // One that cannot be asked any more has not been opened by us.
+        if context.outcomes["freeze"]?.text("frozen") != nil, context.notes["writes"] == nil,
+            let isFrozen = try? await world.sourceBlock(context).isOn(), !isFrozen
+        {
+            throw StepError(
+                context, .refused,
+                "the source takes writes again, so that the target is behind: take the run back, or begin at `freeze`")
+        }
         if context.notes["writes"] == nil {
             let writes = try await WriteCount.begin(try await world.databases(deployment))
             try await context.note("writes", try JSONValue(encoding: writes))
@@ -77,6 +86,8 @@ package struct SwitchStep: Step {
                     SwitchEntry(domain: domain, before: found, after: after, by: nil), client: client.id,
                     run: context.run, step: context.step)
             }
+            // A dead frontend may have been left out, and be back at the next attempt.
+            try await context.note("to \(domain)", .list(addresses.map { .text($0) }))
             let outcome = try await traffic.records.switchOver(
                 domain, from: try await expected(client, found), to: addresses, owner: owner, ttlSeconds: ttl)
             Failpoint.hit("switch.switched")
@@ -137,7 +148,6 @@ package struct SwitchStep: Step {
         let client = try world.client(context)
         let site = try world.targetSite(context)
         let owner = try owner(context, site)
-        let ours = Self.addresses(site, try world.deployment(context))
         for domain in client.domains {
             guard let note = context.notes["before \(domain)"] else { continue }
             let before = try note.decode(TrafficRecord.self)
@@ -147,10 +157,15 @@ package struct SwitchStep: Step {
                 client: owner.client, site: before.owner?.site ?? client.site, epoch: owner.epoch + 1)
             // Never changed, or taken back already.
             if found == before || found.owner == back { continue }
-            guard found.owner == owner, found.addresses == ours, !before.addresses.isEmpty else {
+            let ours = context.notes["to \(domain)"]?.list?.compactMap(\.text)
+            guard found.owner == owner, ours == nil || found.addresses == ours?.sorted() else {
                 throw StepError(
                     context, .refused,
                     "the records of \(domain) are not as this run left them (\(found)): put them right by hand first")
+            }
+            guard !before.addresses.isEmpty else {
+                context.progress("\(domain): it had no address before, and keeps this one")
+                continue
             }
             _ = try await traffic.records.switchOver(
                 domain, from: found, to: before.addresses, owner: back, ttlSeconds: max(1, before.ttlSeconds))

@@ -32,11 +32,15 @@ struct SideOptions: ParsableArguments {
                 code: .confirmationMissing)
         }
         let world = try await composition.stepWorld()
-        let home = try ClientPlace(client, placement: try await composition.journal.placement(of: client.id)).site
-        let name = site ?? home
-        guard let site = composition.fleet.site(name) else { throw FailoverCommands.Lost.unknown(name, composition) }
-        return try await composition.journal.holding("client/\(client.id)") { _ in
-            try await body(composition, client, site, home == name, Fence(world, client: client, at: site))
+        return try await composition.journal.holding("client/\(client.id)") { [site] _ in
+            // Under the lease: a run that ends in between would make it stale.
+            let placement = try await composition.journal.placement(of: client.id)
+            let home = try ClientPlace(client, placement: placement).site
+            let name = site ?? home
+            guard let site = composition.fleet.site(name) else {
+                throw FailoverCommands.Lost.unknown(name, composition)
+            }
+            return try await body(composition, client, site, home == name, Fence(world, client: client, at: site))
         }
     }
 }
@@ -96,6 +100,10 @@ struct UnfenceCommand: AsyncParsableCommand {
                 throw UsageError(
                     "\(client.id) does not live at \(site.name): a second side must never take writes",
                     advice: "Move the client there instead: drp migrate run \(client.id) --to \(site.name)")
+            }
+            // A run that waits may have compared the target with this side, or have sent traffic away from it.
+            if let run = try await composition.journal.openRuns(client: client.id).first {
+                throw RunError(.unfinished, run: run.id)
             }
             try await fence.start()
             try await fence.unblock()

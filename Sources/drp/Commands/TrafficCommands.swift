@@ -145,7 +145,7 @@ struct TrafficCommands: AsyncParsableCommand {
             let again = "drp traffic switch \(change.client) --to \(to.map(\.text).joined(separator: " "))"
             try await change.carryOut(again: again) { composition, hand, client, isReal in
                 let place = try await composition.trafficPlace(client)
-                var (addresses, site) = try composition.target(to, of: client, at: place)
+                var addresses = try composition.target(to)
                 var frontends: [FrontendAnswer]?
                 if case .site(let name) = to.first, let site = composition.fleet.site(name),
                     let known = composition.frontends(site)
@@ -155,7 +155,9 @@ struct TrafficCommands: AsyncParsableCommand {
                     frontends = answers
                 }
                 let changes = try await hand.plan(
-                    client, uuid: try composition.keys(of: client).client, at: place, to: addresses, site: site)
+                    client, uuid: try composition.keys(of: client).client, at: place, to: addresses,
+                    // Its data stay where they are: the hosts' guards go by the mark.
+                    site: place.site)
                 return .init(changes: changes, frontends: frontends)
             }
         }
@@ -234,10 +236,7 @@ extension Composition {
             frontends: try await site.flatMap(frontends)?.look(client.id), epoch: place.epoch, uuid: uuid)
     }
 
-    /// - Returns: the addresses, and the site that the mark is to name: theirs, or where the client lives for addresses of none.
-    fileprivate func target(
-        _ targets: [TrafficTarget], of client: Client, at place: HandSwitch.Place
-    ) throws -> (addresses: [String], site: SiteName) {
+    fileprivate func target(_ targets: [TrafficTarget]) throws -> [String] {
         let addresses = targets.compactMap { if case .address(let address) = $0 { address } else { nil } }
         if case .site(let name) = targets.first, targets.count == 1 {
             guard let site = fleet.site(name) else { throw FailoverCommands.Lost.unknown(name, self) }
@@ -250,7 +249,7 @@ extension Composition {
                         ? "Give addresses: --to ADDRESS…"
                         : "Give the client's: --to ADDRESS, one of \(known.joined(separator: ", "))")
             }
-            return (known, name)
+            return known
         }
         guard addresses.count == targets.count, Set(addresses).count == addresses.count else {
             throw UsageError(
@@ -263,6 +262,6 @@ extension Composition {
                 "these addresses belong to several sites: \(owners.map(\.text).sorted().joined(separator: ", "))",
                 advice: "Send a client to one site.")
         }
-        return (addresses, owners.first ?? place.site)
+        return addresses
     }
 }

@@ -75,7 +75,7 @@ struct RunbookTests {
         let failover = try Self.shipped("failover")
         #expect(
             failover.steps.map(\.name) == [
-                "preflight", "fence", "deploy", "restore", "verify", "switch", "probe", "protect", "notify",
+                "preflight", "fence", "deploy", "restore", "verify", "switch", "probe", "notify",
             ])
         let failback = try Self.shipped("failback")
         let way = migrate.steps.map(\.name)

@@ -72,17 +72,19 @@ extension DockerDeployer {
         guard let pid, Subnet("\(place.host)/32") != nil else { return false }
         let result = try await host([
             Self.nsenter, "--net=/proc/\(pid)/ns/net", "/usr/bin/timeout", "1", "/bin/bash", "-c",
-            "exec 3<>/dev/tcp/\(place.host)/\(place.port)",
+            "echo inside; exec 3<>/dev/tcp/\(place.host)/\(place.port)",
         ])
-        switch result.status {
-        case .exited(0): return true
-        // 1: refused or without a way; 124: no answer in time.
-        case .exited(1), .exited(124): return false
-        default:
+        // Without the word, the trial never came into the container's network, and proves nothing.
+        guard result.outputText.hasPrefix("inside") else {
             throw DeployError(
                 .unusable, Self.nsenter,
                 "it failed at the host (\(DockerEngine.printable(result.errorText))): drp must be allowed to run it there"
             )
+        }
+        switch result.status {
+        case .exited(0): return true
+        // Refused or without a way, or no answer in time.
+        default: return false
         }
     }
 }

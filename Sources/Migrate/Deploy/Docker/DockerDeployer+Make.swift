@@ -132,6 +132,8 @@ extension DockerDeployer {
         guard let inside = deployment.inside, let passwords = try folder.knownPasswords() else {
             throw DeployError(.notStarted, deployment.folder, "the deployment was not finished: deploy it again")
         }
+        let inventory = try await DockerInventory(engine, names)
+        if inventory.isFenced { try await engine.removeVolume(names.fence) }
         for role in [DockerRole.mongo, .redis] { try await engine.startContainer(names.container(role)) }
         try await ready(.mongo, deployment, folder)
         let mongo = try await endpoint(DockerURIs.mongoInternal(passwords, at: inside.mongo), inside.mongo)

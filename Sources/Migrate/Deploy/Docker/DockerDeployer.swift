@@ -141,6 +141,25 @@ package struct DockerDeployer: Deployer {
     package func stop(_ client: ClientID) async throws {
         let inventory = try await DockerInventory(engine, names(of: client))
         try inventory.check(owner: try folder(of: client).read()?.owner, site: site.name)
+        try await stop(inventory)
+    }
+
+    package func fence(_ client: ClientID) async throws {
+        let inventory = try await DockerInventory(engine, names(of: client))
+        let deployment = try folder(of: client).read()
+        try inventory.check(owner: deployment?.owner, site: site.name)
+        if let deployment {
+            // First: what is stopped without it, the host's guard would start again.
+            let body: JSONValue = [
+                "Name": .text(inventory.names.fence), "Driver": "local",
+                "Labels": .object(DockerLabels.of(deployment, role: "fenced")),
+            ]
+            try await engine.createVolume(inventory.names.fence, body)
+        }
+        try await stop(inventory)
+    }
+
+    private func stop(_ inventory: DockerInventory) async throws {
         for role in DockerRole.allCases.reversed() {
             guard let container = inventory.container(role), container.isRunning else { continue }
             try await engine.stopContainer(container.id, within: site.stopDeadline)
@@ -156,15 +175,16 @@ package struct DockerDeployer: Deployer {
         for container in [inventory.courier].compactMap({ $0 }) + containers {
             try await engine.removeContainer(container.id, clock: clock)
         }
-        if site.isDrill { try await counter(of: client).end() }
         for role in DockerNetworkRole.allCases {
             if let network = inventory.network(role) { try await engine.removeNetwork(network.id) }
         }
         for role in DockerVolumeRole.allCases where inventory.volume(role) != nil {
             try await engine.removeVolume(inventory.names.volume(role))
         }
+        if inventory.isFenced { try await engine.removeVolume(inventory.names.fence) }
         // Last: as long as anything stands at the site, its passwords are here.
         try folder.remove()
+        if site.isDrill { try await counter(of: client).end() }
     }
 
     package func packets(of client: ClientID) async throws -> PacketCount? {

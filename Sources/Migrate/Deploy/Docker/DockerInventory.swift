@@ -26,6 +26,8 @@ struct DockerInventory: Sendable {
     }
     func volume(_ role: DockerVolumeRole) -> DockerObject.Volume? { volumes.first { $0.name == names.volume(role) } }
 
+    var isFenced: Bool { volumes.contains { $0.name == names.fence } }
+
     private func container(named name: String) -> DockerObject.Container? {
         containers.first { $0.names.contains("/\(name)") }
     }
@@ -37,6 +39,7 @@ struct DockerInventory: Sendable {
         } + [courier.map { ("container", names.courier, $0.labels) }].compactMap { $0 }
             + DockerNetworkRole.allCases.compactMap { role in network(role).map { ("network", $0.name, $0.labels) } }
             + DockerVolumeRole.allCases.compactMap { role in volume(role).map { ("volume", $0.name, $0.labels) } }
+            + volumes.filter { $0.name == names.fence }.map { ("volume", $0.name, $0.labels) }
     }
 
     var isEmpty: Bool { named.isEmpty }

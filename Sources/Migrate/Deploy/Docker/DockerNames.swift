@@ -52,6 +52,8 @@ struct DockerNames: Sendable {
     func container(_ role: DockerRole) -> String { prefix + role.rawValue }
     func network(_ role: DockerNetworkRole) -> String { prefix + role.rawValue }
     func volume(_ role: DockerVolumeRole) -> String { prefix + role.rawValue }
+    /// An empty volume that says: this stack is fenced, and whoever starts containers here leaves it stopped.
+    var fence: String { prefix + "fenced" }
     /// Never started: through it, files are put into volumes.
     var courier: String { prefix + "courier" }
 

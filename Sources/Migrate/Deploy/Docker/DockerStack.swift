@@ -50,9 +50,11 @@ struct DockerStack {
     func cargo(_ files: DockerFiles) -> [UInt8] {
         var archive = TarArchive()
         for volume in DockerVolumeRole.allCases {
-            archive.add(folder: volume.rawValue, mode: volume.isData ? 0o700 : 0o500, owner: Self.user)
+            let isWritten = volume.isData || volume == .redisFiles
+            archive.add(folder: volume.rawValue, mode: isWritten ? 0o700 : 0o500, owner: Self.user)
             for (name, content) in (files.content[volume] ?? [:]).sorted(by: { $0.key < $1.key }) {
-                archive.add(file: "\(volume.rawValue)/\(name)", content, mode: 0o400, owner: Self.user)
+                archive.add(
+                    file: "\(volume.rawValue)/\(name)", content, mode: isWritten ? 0o600 : 0o400, owner: Self.user)
             }
         }
         return archive.bytes
@@ -91,7 +93,8 @@ struct DockerStack {
             "CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges:true"],
             "LogConfig": ["Type": "json-file", "Config": ["max-size": "10m", "max-file": "3"]],
         ]
-        var mounts = [mount(files, at: DockerFiles.folder, isReadOnly: true)]
+        // Redis writes down there what it is told: a write block must outlast a restart.
+        var mounts = [mount(files, at: DockerFiles.folder, isReadOnly: role != .redis)]
         var body: [String: JSONValue] = [
             "User": .text("\(Self.user.user):\(Self.user.group)"), "Hostname": .text(role.rawValue),
             "NetworkingConfig": [

@@ -37,9 +37,9 @@ struct PacketCounter: Sendable {
         let there = try await rules()
         for kind in Kind.allCases {
             let spec = spec(kind, bridge, subnet)
-            guard !there.contains(where: { $0.spec.contains(comment(kind)) && $0.spec.contains(bridge) }) else {
-                continue
-            }
+            // With the same addresses: a network that was made anew may have others.
+            let parts = spec.filter { $0 == bridge || $0 == "\(subnet)" || $0 == comment(kind) }
+            guard !there.contains(where: { rule in parts.allSatisfy(rule.spec.contains) }) else { continue }
             _ = try await checked([Self.iptables, "-w", "10", "-t", "mangle", "-A"] + spec)
         }
     }

@@ -1,3 +1,4 @@
+import Backup
 import DRPKit
 import Foundation
 import Testing
@@ -339,6 +340,40 @@ struct DockerDeployerServiceTests {
             #expect(try await world.objects("acme", isDrill: true).isEmpty)
             #expect(try await world.objects("acme") == before)
             #expect(try await world.deployer().observe(spec.client) == .complete(production))
+        }
+    }
+
+    @Test(
+        "a fenced stack stays closed: over a restart of its Redis, and for the host's guard, until it is started again")
+    func fenced() async throws {
+        try await withWorld { world in
+            let deployer = world.deployer()
+            let acme = ClientID("acme")!
+            let deployment = try await deployer.deploy(try await world.spec("acme", owner: Self.owner))
+            let inside = try #require(deployment.inside)
+            let passwords = try world.passwords("acme")
+            var redis = try RedisSettings(uri: DockerURIs.redis(passwords, at: inside.redis), side: .target)
+            redis.socket = try await world.reach.way(inside.redis)
+            let block = WriteBlock(ClientDatabases(mongo: nil, redis: redis))
+            try await block.set(true)
+            try await world.kill("acme", .redis)
+            try await world.engine.startContainer("drp_acme_redis")
+            try await deployer.ready(.redis, deployment, deployer.folder(of: acme))
+            #expect(try await block.isOn())
+            try await block.set(false)
+
+            try await deployer.fence(acme)
+            try await deployer.fence(acme)
+            let guardian = HostGuard(
+                site: world.site.name, engine: world.engine, authorities: [], clock: SystemClock())
+            let decisions = try await guardian.run()
+            #expect(decisions.map(\.verdict) == [.fenced] && decisions[0].changed.isEmpty)
+            // Somebody starts it all the same.
+            try await world.engine.startContainer("drp_acme_redis")
+            #expect(try await guardian.run().first?.changed == ["redis"])
+            #expect(try await deployer.start(acme) == deployment)
+            #expect(try await guardian.run().map(\.verdict) == [.unknown])
+            #expect(try await deployer.observe(acme) == .complete(deployment))
         }
     }
 

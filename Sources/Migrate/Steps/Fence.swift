@@ -63,7 +63,7 @@ package struct Fence: Sendable {
         guard let deployer = try? world.deployer(site, .real) else { return outcome }
         do {
             if try await deployer.observe(client).deployment != nil {
-                try await deployer.stop(client)
+                try await deployer.fence(client)
                 outcome.fenced.append("stack stopped")
                 outcome.isStopped = true
             }
