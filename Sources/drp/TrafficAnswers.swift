@@ -99,8 +99,8 @@ struct TrafficSwitchAnswer: Answer {
             }
             lines += result.resolvers.compactMap(\.complaint).map { "  note: \(Text.safe($0))" }
         }
-        if let owner = results.first?.after.owner, owner.site != site {
-            lines.append("The journal goes on saying that \(client) lives at \(site): its backups are taken there.")
+        if !results.isEmpty {
+            lines.append("\(client) goes on living at \(site): its data are there, and its backups are taken there.")
         }
         return lines.joined(separator: "\n")
     }
