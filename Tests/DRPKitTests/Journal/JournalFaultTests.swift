@@ -227,7 +227,13 @@ private struct SmallDisk {
     }
 
     func grow() throws { try Self.run("mount", ["-o", "remount,size=4m", path]) }
-    func makeReadOnly() throws { try Self.run("mount", ["-o", "remount,ro", path]) }
+    /// Refused for as long as somebody has a file open to write: a queue of GRDB that was let go closes its file a moment later.
+    func makeReadOnly() throws {
+        for _ in 0..<500 {
+            do { return try Self.run("mount", ["-o", "remount,ro", path]) } catch { usleep(20_000) }
+        }
+        try Self.run("mount", ["-o", "remount,ro", path])
+    }
 
     func remove() {
         // A mount that stays is a test machine's matter; nothing else can be done here.
